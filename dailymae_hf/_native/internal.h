@@ -1,0 +1,57 @@
+/* What the rooms of the kernel share: status codes, planes, scratch memory, instruction-set levels.
+ * Nothing here is seen by a caller outside this folder; kernel.h is. */
+#ifndef DMAE_INTERNAL_H
+#define DMAE_INTERNAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernel.h"
+
+/* Instruction sets a caller may cap a call to; DMAE_SIMD_AUTO takes the best that the machine has. */
+enum { DMAE_SIMD_AUTO = -1, DMAE_SIMD_SCALAR = 0, DMAE_SIMD_AVX2 = 1, DMAE_SIMD_AVX512 = 2 };
+
+/* One decoded component (Y, Cb, Cr, K, or R, G, B), cut to the blocks that a crop touches.
+ * Continuous image coordinates (pixel edges at integers) map to plane coordinates by
+ *     plane_x = image_x * scale_x - x0,   plane_y = image_y * scale_y - y0
+ * where scale_x = plane samples per image pixel of the whole component (0.5 for 4:2:0 chroma at full
+ * scale; halved again by each halving of the inverse DCT). Samples outside [0, width) x [0, height) do not
+ * exist: a filter that reaches over the edge is cut and renormalised, as Pillow does at image borders. */
+typedef struct dmae_plane {
+    const uint8_t *data;
+    ptrdiff_t stride;
+    int32_t x0, y0;        /* position of data[0] in the whole (scaled) component, in samples */
+    int32_t width, height; /* samples that are valid here: never beyond the image's true edge */
+    double scale_x, scale_y;
+    int32_t step;          /* distance of neighbouring samples in bytes: 1 for planes, 3 for interleaved RGB */
+} dmae_plane;
+
+enum { DMAE_COLOR_GRAY = 1, DMAE_COLOR_YCC = 2, DMAE_COLOR_RGB = 3, DMAE_COLOR_CMYK = 4, DMAE_COLOR_YCCK = 5 };
+
+typedef struct dmae_planes {
+    int32_t count; /* 1, 3 or 4 */
+    int32_t color; /* DMAE_COLOR_* */
+    dmae_plane plane[4];
+} dmae_planes;
+
+/* The part of the image a reader must deliver, in whole image pixels, end exclusive, filter support included. */
+typedef struct dmae_region {
+    int32_t x0, y0, x1, y1;
+} dmae_region;
+
+/* Memory of one thread, of the crop's size, reused from call to call and freed when the thread ends. */
+typedef struct dmae_scratch dmae_scratch;
+enum { DMAE_SLOT_PLANES, DMAE_SLOT_COEFFICIENTS, DMAE_SLOT_STREAM, DMAE_SLOT_ROWS, DMAE_SLOT_WEIGHTS, DMAE_SLOT_COUNT };
+dmae_scratch *dmae_thread_scratch(void);                                 /* NULL: out of memory */
+void *dmae_scratch_get(dmae_scratch *s, int slot, size_t bytes);         /* 64-byte aligned; NULL: out of memory */
+
+int dmae_simd_level(int cap); /* the level to use, at most cap (DMAE_SIMD_AUTO: no cap) */
+
+/* Readers: bytes of one sample -> planes that cover `region`. `scale_num` in {8, 4, 2, 1}: side of the inverse
+ * DCT's output per block. All return a DMAE_* status and bound every read by `size`. */
+int dmae_jpeg_planes(const uint8_t *data, uint64_t size, uint32_t height, uint32_t width, dmae_region region,
+                     int scale_num, int simd, dmae_scratch *scratch, dmae_planes *out);
+int dmae_packed_planes(const uint8_t *data, uint64_t size, uint32_t height, uint32_t width, dmae_region region,
+                       int scale_num, int simd, dmae_scratch *scratch, dmae_planes *out);
+
+#endif

@@ -1,0 +1,25 @@
+"""The errors a user can act on. Each message names the file, the sample or the recipe field to fix."""
+
+
+class DailyMAEError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class RecipeError(DailyMAEError, ValueError):
+    """A recipe or an argument says something that cannot be done; the message names the field."""
+
+
+class BetonError(DailyMAEError, ValueError):
+    """A .beton file is damaged or does not hold what was asked for; the message names the file and the place."""
+
+
+class CorruptSampleError(DailyMAEError, RuntimeError):
+    """A sample could not be decoded or written; the message names the file and the sample index."""
+
+
+class ResumeError(DailyMAEError, ValueError):
+    """A checkpoint cannot be continued exactly under the present settings; the message says which one differs."""
+
+
+class MissingDependencyError(DailyMAEError, ImportError):
+    """An optional part (ffcv, the native kernel) is not installed; the message says how to install it."""
