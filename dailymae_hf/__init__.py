@@ -20,7 +20,7 @@ _HOME = {
     "write_beton": "data",
 }
 
-__all__ = sorted(_HOME)
+__all__ = list(_HOME)
 __version__ = "0.1.0"
 
 
