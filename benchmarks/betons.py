@@ -1,0 +1,51 @@
+"""The .beton files that benchmarks read: the same photographs written by stock ffcv and by us in both modes."""
+
+from pathlib import Path
+from typing import Any
+
+
+class Photos:
+    """Indexable (image, label) pairs of JPEG files, as stock ffcv's writer asks for them."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> tuple[Any, int]:
+        from PIL import Image
+
+        return Image.open(self.paths[i]).convert("RGB"), 0
+
+
+def write_stock(paths: list[Path], out: Path, *, workers: int = -1) -> None:
+    """Write `paths` with stock ffcv: JPEG quality 90, longest side 500."""
+    from ffcv.fields import IntField, RGBImageField
+    from ffcv.writer import DatasetWriter
+
+    fields = {"image": RGBImageField("jpg", max_resolution=500, jpeg_quality=90), "label": IntField()}
+    DatasetWriter(str(out), fields, num_workers=workers).from_indexed_dataset(Photos(paths))
+
+
+def write_ours(paths: list[Path], out: Path, mode: str, *, workers: int | None = None) -> None:
+    """Write `paths` with write_beton in storage mode `mode`; the JPEGs' coefficients are carried over."""
+    import datasets
+
+    from dailymae_hf.data import write_beton
+
+    rows = {"image": [str(path) for path in paths], "label": [0] * len(paths)}
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["photograph"])})
+    source = datasets.Dataset.from_dict(rows, features=features)
+    write_beton(source, out, mode=mode, max_resolution=500, workers=workers)
+
+
+def ensure_betons(data: Path, paths: list[Path]) -> dict[str, float]:
+    """Write stock.beton, jpg.beton and dct.beton into `data` where missing; return bytes per image of each kind."""
+    sizes = {"photos": sum(path.stat().st_size for path in paths) / len(paths)}
+    for name in ("stock", "jpg", "dct"):
+        beton = data / f"{name}.beton"
+        if not beton.exists():
+            write_stock(paths, beton) if name == "stock" else write_ours(paths, beton, name)
+        sizes[name] = beton.stat().st_size / len(paths)
+    return sizes
