@@ -115,7 +115,9 @@ def main() -> None:
 
     data = args.data / args.aspect.replace(":", "x")
     width, height = (float(side) for side in args.aspect.split(":"))
-    sizes = ensure_betons(data, write_photos(data / "photos", count=args.count, aspect=width / height, folder=args.folder))
+    sizes = ensure_betons(
+        data, write_photos(data / "photos", count=args.count, aspect=width / height, folder=args.folder)
+    )
     running = contenders(args, data)
     rounds: dict[str, dict[int, list[float]]] = {c.name: {r: [] for r in args.resolutions} for c in running}
     for number in range(args.rounds + 1):  # the first round compiles and fills the page cache; it is not counted

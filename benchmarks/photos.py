@@ -17,8 +17,8 @@ from PIL import Image
 
 PACKAGES = ("plasma-workspace-wallpapers", "mate-backgrounds", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04")
 
-# The photographs among the packages' drawings and gradients, below /usr/share. Left out are those that are mostly out of
-# focus or empty sky: their files are half as large as what ImageNet's photographs take at the same size and quality.
+# The photographs among the packages' drawings and gradients, below /usr/share. Left out are those mostly out of focus or
+# empty sky: their files are half as large as what ImageNet's photographs take at the same size and quality.
 PHOTOGRAPHS = tuple(
     pattern.format(name)
     for pattern, names in {
@@ -28,9 +28,7 @@ PHOTOGRAPHS = tuple(
             "friends_by_Aitzol_Berasategi life_by_Aitzol_Berasategi picosdeeuropa_by_Aitzol_Berasategi "
             "seeding_by_Clements_Engelhardt sunset_by_Aitzol_Berasategi"
         ),
-        "backgrounds/mate/nature/{}.jpg": (
-            "Dune GreenMeadow RainDrops"
-        ),
+        "backgrounds/mate/nature/{}.jpg": ("Dune GreenMeadow RainDrops"),
         "wallpapers/{}/contents/images/2560x1600.jpg": (
             "Autumn BytheWater ColorfulCups EveningGlow FallenLeaf OneStandsOut Path"
         ),
