@@ -17,8 +17,8 @@ from PIL import Image
 
 PACKAGES = ("plasma-workspace-wallpapers", "mate-backgrounds", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04")
 
-# The photographs among the packages' drawings and gradients, below /usr/share. Left out are those mostly out of focus or
-# empty sky: their files are half as large as what ImageNet's photographs take at the same size and quality.
+# The photographs among the packages' drawings and gradients, below /usr/share. Left out are those mostly out of
+# focus or empty sky: their files are half as large as what ImageNet's photographs take at the same size and quality.
 PHOTOGRAPHS = tuple(
     pattern.format(name)
     for pattern, names in {
