@@ -1,0 +1,161 @@
+"""One source image -> the bytes that a .beton keeps of it. Pure functions, run in the writer's worker processes.
+
+What happens to a picture, and nothing else does (compression shift, the paper's warning, comes from training and
+validation files that went through different steps):
+
+- **Carried over.** A JPEG that fits `max_resolution` keeps its quantised coefficients: they are stored again without
+  being decoded (`transcode` "auto"), so no second compression.
+- **Becomes RGB.** Grayscale and palette images are expanded; alpha is composited onto white, as a browser shows it;
+  CMYK is converted by Pillow (Adobe's inverted kind included); 16-bit samples are scaled by 255/65535 and rounded; the
+  EXIF orientation is applied; of several frames the first is taken. Colour profiles are not applied.
+- **Scaled down** when the longest side exceeds `max_resolution`, to round(side * ratio): Pillow's bicubic filter with
+  antialiasing (support widened by the factor). A JPEG at least four times too large is first decoded at 1/2, 1/4 or
+  1/8 scale by libjpeg, never below twice the final size.
+- **Compressed** by libjpeg-turbo at `quality`, 4:2:0 chroma, standard Huffman tables, or kept raw.
+"""
+
+import io
+import struct
+import warnings
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+from dailymae_hf.data.beton import MODE_JPG, MODE_RAW
+from dailymae_hf.errors import CorruptSampleError
+
+RESTART_BLOCKS = 4  # MCUs between restart markers: 64 pixels at 4:2:0, about 1.5 % of the file
+_MAX_SIDE = 65535  # the container keeps sides in 16 bits
+_WHITE = (255, 255, 255, 255)
+_FIRST_SIDEWAYS = 5  # EXIF orientations 5 to 8 swap width and height
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How `write_beton` stores images; its docstring explains each."""
+
+    mode: str
+    max_resolution: int | None
+    quality: int
+    transcode: str
+    smart_threshold: int
+    compress_probability: float
+
+
+class Encoded(NamedTuple):
+    """One image as it will lie in the file. `moments`: per-channel sum and sum of squares of its pixels, and their
+    number, where they were asked for."""
+
+    mode: int
+    width: int
+    height: int
+    data: bytes
+    carried_over: bool
+    moments: tuple[np.ndarray, np.ndarray, int] | None
+
+
+class Broken(NamedTuple):
+    """An image that could not be stored, and why."""
+
+    reason: str
+
+
+def encode_chunk(
+    items: list[tuple[int, bytes | str]], options: EncodeOptions, measure_every: int
+) -> list[Encoded | Broken]:
+    """Encode (index, image) pairs, an image being its bytes or its file's path. Broken ones are returned as such."""
+    results: list[Encoded | Broken] = []
+    for index, source in items:
+        try:
+            results.append(encode_image(source, index, options, measure=index % measure_every == 0))
+        except CorruptSampleError as error:
+            results.append(Broken(str(error)))
+    return results
+
+
+def encode_image(source: bytes | str, index: int, options: EncodeOptions, *, measure: bool = False) -> Encoded:
+    """Encode one image. Raises CorruptSampleError saying what is wrong with it."""
+    try:
+        if isinstance(source, str):
+            with open(source, "rb") as stream:
+                source = stream.read()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # photographs of over 89 megapixels exist
+            return _encode(source, index, options, measure)
+    except CorruptSampleError:
+        raise
+    # Pillow's plugins raise all of these on damaged files.
+    except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error, OverflowError,
+            Image.DecompressionBombError, MemoryError) as error:  # fmt: skip
+        raise CorruptSampleError(f"{type(error).__name__}: {error}") from error
+
+
+def _encode(data: bytes, index: int, options: EncodeOptions, measure: bool) -> Encoded:
+    image = Image.open(io.BytesIO(data))
+    final = _final_size(image.size, options.max_resolution)
+    if image.format == "JPEG":
+        image.draft(None, (2 * final[0], 2 * final[1]))
+    if image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_SIDEWAYS:
+        final = final[::-1]
+    rgb = to_rgb(image)
+    if rgb.size != final:
+        rgb = rgb.resize(final, Image.Resampling.BICUBIC)
+    if max(rgb.size) > _MAX_SIDE:
+        raise CorruptSampleError(f"{rgb.size[0]}x{rgb.size[1]} pixels: a side of over {_MAX_SIDE} needs max_resolution")
+    raw_bytes = rgb.width * rgb.height * 3
+    moments = _moments(rgb) if measure else None
+    if stores_raw(options, index, raw_bytes):
+        return Encoded(MODE_RAW, rgb.width, rgb.height, rgb.tobytes(), False, moments)
+    buffer = io.BytesIO()
+    rgb.save(buffer, "JPEG", quality=options.quality, subsampling="4:2:0", restart_marker_blocks=RESTART_BLOCKS)
+    return Encoded(MODE_JPG, rgb.width, rgb.height, buffer.getvalue(), False, moments)
+
+
+def stores_raw(options: EncodeOptions, index: int, raw_bytes: int) -> bool:
+    """Whether an image's pixels are kept uncompressed: in mode raw, below `smart_threshold` bytes in mode smart, and
+    for a share of 1 - `compress_probability`, spread by a hash of the index, in mode proportion."""
+    if options.mode == "smart":
+        return raw_bytes <= options.smart_threshold
+    if options.mode == "proportion":
+        # Fibonacci hashing: the fractional part of index * golden ratio spreads any run of indices evenly.
+        return (index * 0x9E3779B97F4A7C15 % (1 << 64)) / (1 << 64) >= options.compress_probability
+    return options.mode == "raw"
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow image as 8-bit RGB, upright (see the module's list). Raises ValueError for floating-point images."""
+    image.load()
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I"):
+        return Image.fromarray(_sixteen_to_eight(np.asarray(image))).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("a floating-point image: its range is not known; save it as 8 or 16 bits per channel")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, _WHITE), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _sixteen_to_eight(samples: np.ndarray) -> np.ndarray:
+    samples = samples.astype(np.int64)
+    if samples.min() < 0 or samples.max() > 65535:
+        raise ValueError(f"an integer image with values {samples.min()} to {samples.max()}, outside 16 bits")
+    return ((samples * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def _final_size(size: tuple[int, int], max_resolution: int | None) -> tuple[int, int]:
+    longest = max(size)
+    if max_resolution is None or longest <= max_resolution:
+        return size
+    ratio = max_resolution / longest
+    return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
+
+
+def _moments(rgb: Image.Image) -> tuple[np.ndarray, np.ndarray, int]:
+    histogram = np.array(rgb.histogram(), dtype=np.float64).reshape(3, 256)
+    levels = np.arange(256, dtype=np.float64) / 255
+    return histogram @ levels, histogram @ levels**2, rgb.width * rgb.height
