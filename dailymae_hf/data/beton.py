@@ -174,9 +174,7 @@ class _Parser:
         facts = self.read_facts(image_field, data_start, table_ptr)
         integers = [f for f in fields if f.type_id == TYPE_INT]
         label_field = next((f for f in integers if f.name == "label"), integers[0] if integers else None)
-        return Beton(
-            self.path, page_size, fields, metadata, ptrs, table_sizes, sizes, facts, image_field, label_field
-        )
+        return Beton(self.path, page_size, fields, metadata, ptrs, table_sizes, sizes, facts, image_field, label_field)
 
     def read_fields(self, count: int) -> tuple[BetonField, ...]:
         descriptors = self.read(FIELD_DTYPE, count, HEADER_DTYPE.itemsize, f"table of {count} fields")

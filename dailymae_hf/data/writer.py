@@ -85,7 +85,15 @@ def write_beton(
         BetonError: no image could be written, or the file cannot hold one.
         DailyMAEError: a worker process died.
     """
-    _check(mode, smart_threshold, quality, max_resolution, compress_probability, transcode, on_error)
+    _check(
+        mode=mode,
+        smart_threshold=smart_threshold,
+        quality=quality,
+        max_resolution=max_resolution,
+        compress_probability=compress_probability,
+        transcode=transcode,
+        on_error=on_error,
+    )
     dataset, class_names = choose_columns(open_source(source, split), image_column, label_column)
     with_labels = "label" in dataset.features
     options = EncodeOptions(mode, max_resolution, quality, transcode, smart_threshold or 0, compress_probability)
@@ -133,6 +141,7 @@ def available_cores() -> int:
 
 
 def _check(
+    *,
     mode: str,
     smart_threshold: int | None,
     quality: int,
