@@ -17,6 +17,10 @@ class CorruptSampleError(DailyMAEError, RuntimeError):
     """A sample could not be decoded or written; the message names the file and the sample index."""
 
 
+class CheckpointError(DailyMAEError, ValueError):
+    """A checkpoint does not fill the model it is loaded into; the message names the file and the tensors."""
+
+
 class ResumeError(DailyMAEError, ValueError):
     """A checkpoint cannot be continued exactly under the present settings; the message says which one differs."""
 
