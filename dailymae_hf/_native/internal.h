@@ -8,8 +8,8 @@
 
 #include "kernel.h"
 
-/* Instruction sets a caller may cap a call to; DMAE_SIMD_AUTO takes the best that the machine has. */
-enum { DMAE_SIMD_AUTO = -1, DMAE_SIMD_SCALAR = 0, DMAE_SIMD_AVX2 = 1, DMAE_SIMD_AVX512 = 2 };
+/* Readable bytes behind what any scratch slot was asked for. */
+#define DMAE_SLACK 256
 
 /* One decoded component (Y, Cb, Cr, K, or R, G, B), cut to the blocks that a crop touches.
  * Continuous image coordinates (pixel edges at integers) map to plane coordinates by
@@ -18,12 +18,11 @@ enum { DMAE_SIMD_AUTO = -1, DMAE_SIMD_SCALAR = 0, DMAE_SIMD_AVX2 = 1, DMAE_SIMD_
  * scale; halved again by each halving of the inverse DCT). Samples outside [0, width) x [0, height) do not
  * exist: a filter that reaches over the edge is cut and renormalised, as Pillow does at image borders. */
 typedef struct dmae_plane {
-    const uint8_t *data;
+    const uint8_t *data; /* vector code may read up to DMAE_SLACK bytes past a row's last sample: planes live in scratch */
     ptrdiff_t stride;
     int32_t x0, y0;        /* position of data[0] in the whole (scaled) component, in samples */
     int32_t width, height; /* samples that are valid here: never beyond the image's true edge */
     double scale_x, scale_y;
-    int32_t step;          /* distance of neighbouring samples in bytes: 1 for planes, 3 for interleaved RGB */
 } dmae_plane;
 
 enum { DMAE_COLOR_GRAY = 1, DMAE_COLOR_YCC = 2, DMAE_COLOR_RGB = 3, DMAE_COLOR_CMYK = 4, DMAE_COLOR_YCCK = 5 };
@@ -43,9 +42,8 @@ typedef struct dmae_region {
 typedef struct dmae_scratch dmae_scratch;
 enum { DMAE_SLOT_PLANES, DMAE_SLOT_COEFFICIENTS, DMAE_SLOT_STREAM, DMAE_SLOT_ROWS, DMAE_SLOT_WEIGHTS, DMAE_SLOT_COUNT };
 dmae_scratch *dmae_thread_scratch(void);                                 /* NULL: out of memory */
-void *dmae_scratch_get(dmae_scratch *s, int slot, size_t bytes);         /* 64-byte aligned; NULL: out of memory */
-
-int dmae_simd_level(int cap); /* the level to use, at most cap (DMAE_SIMD_AUTO: no cap) */
+/* 64-byte aligned, and DMAE_SLACK bytes longer than asked; NULL: out of memory. What a slot held is gone. */
+void *dmae_scratch_get(dmae_scratch *s, int slot, size_t bytes);
 
 /* Readers: bytes of one sample -> planes that cover `region`. `scale_num` in {8, 4, 2, 1}: side of the inverse
  * DCT's output per block. All return a DMAE_* status and bound every read by `size`. */
@@ -53,5 +51,9 @@ int dmae_jpeg_planes(const uint8_t *data, uint64_t size, uint32_t height, uint32
                      int scale_num, int simd, dmae_scratch *scratch, dmae_planes *out);
 int dmae_packed_planes(const uint8_t *data, uint64_t size, uint32_t height, uint32_t width, dmae_region region,
                        int scale_num, int simd, dmae_scratch *scratch, dmae_planes *out);
+
+/* Planes -> finished pixels: Pillow's antialiased BILINEAR resize(box=...) of each plane, then colour, flipped on the way. */
+int dmae_resample(const dmae_planes *planes, const dmae_box *box, int flip, int simd, dmae_scratch *scratch,
+                  uint8_t *dst, uint32_t out_height, uint32_t out_width);
 
 #endif

@@ -20,4 +20,51 @@ enum {
 /* How a sample is stored; 0 and 1 are FFCV's own numbers for RGBImageField. */
 enum { DMAE_MODE_JPG = 0, DMAE_MODE_RAW = 1, DMAE_MODE_DCT = 2 };
 
+/* Instruction sets a caller may cap a call to; DMAE_SIMD_AUTO takes the best that the machine has. */
+enum { DMAE_SIMD_AUTO = -1, DMAE_SIMD_SCALAR = 0, DMAE_SIMD_PORTABLE = 1, DMAE_SIMD_AVX2 = 2, DMAE_SIMD_AVX512 = 3 };
+
+enum { DMAE_CROP_RANDOM_RESIZED = 0, DMAE_CROP_CENTER = 1 };
+
+/* A rectangle in continuous image coordinates: pixel (0, 0) covers [0, 1) x [0, 1). */
+typedef struct dmae_box {
+    double left, top, width, height;
+} dmae_box;
+
+/* What all samples of a loader share. `dailymae_hf._native.PARAMS_DTYPE` is its mirror: change both.
+ * A running batch only reads the first part, and adds to the second with atomic operations. */
+typedef struct dmae_params {
+    uint64_t seed, epoch;
+    double scale[2];     /* random resized crop: share of the image's area, low and high */
+    double ratio[2];     /* random resized crop: width / height, low and high */
+    double hflip;        /* probability of a horizontal flip */
+    double center_ratio; /* center crop: crop side / side that the image's shorter side is resized to */
+    int32_t kind;        /* DMAE_CROP_* */
+    int32_t simd;        /* DMAE_SIMD_*: the most that may be used */
+
+    uint64_t error_count;
+    uint64_t first_error; /* smallest sample_index << 8 | status among the failures; all bits set: none */
+} dmae_params;
+
+/* Decode, crop, resize and flip one sample into dst, a contiguous uint8 (3, out_height, out_width).
+ * The box and the flip are functions of (seed, epoch, sample_index). The size is an argument and not a
+ * parameter, so that a batch still being filled cannot overrun its buffer when the resolution changes.
+ * On failure dst is zero-filled, params counts it, and the status is returned. */
+DMAE_API int32_t dmae_decode_sample(dmae_params *params, const uint8_t *data, uint64_t size, uint32_t mode,
+                                    uint32_t height, uint32_t width, uint64_t sample_index, uint8_t *dst,
+                                    uint32_t out_height, uint32_t out_width);
+
+/* The same for a given box (which may be fractional, and must lie inside the image). dst is left undefined on failure. */
+DMAE_API int32_t dmae_crop_decode(const uint8_t *data, uint64_t size, uint32_t mode, uint32_t height, uint32_t width,
+                                  const dmae_box *box, int32_t flip, int32_t simd, uint8_t *dst, uint32_t out_height,
+                                  uint32_t out_width);
+
+/* The geometry alone: torchvision's random resized crop in whole pixels, its flip, and the evaluation crop. */
+DMAE_API void dmae_random_resized_crop(const dmae_params *params, uint64_t sample_index, uint32_t height,
+                                       uint32_t width, dmae_box *box, int32_t *flip);
+DMAE_API void dmae_center_crop(const dmae_params *params, uint32_t height, uint32_t width, uint32_t out_height,
+                               uint32_t out_width, dmae_box *box);
+
+/* The DMAE_SIMD_* level that this machine would use under `cap`. */
+DMAE_API int32_t dmae_simd_level(int32_t cap);
+
 #endif

@@ -1,0 +1,245 @@
+/* JPEG -> component planes of a region, through libjpeg-turbo's raw data output. */
+#include <setjmp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <jpeglib.h>
+
+#include <jerror.h>
+
+#include "internal.h"
+#include "jpeg_header.h"
+
+/* Coefficients of a multi-scan image are held whole: 512 MiB are 170 megapixels of 4:2:0. */
+#define MEMORY_LIMIT (512L << 20)
+/* A scan can cost a full pass over the image for a few bytes; encoders write about ten. */
+#define SCAN_LIMIT 100
+
+typedef struct reader {
+    struct jpeg_decompress_struct cinfo;
+    struct jpeg_error_mgr errors;
+    struct jpeg_source_mgr source;
+    struct jpeg_progress_mgr progress;
+    jmp_buf escape;
+    int status;
+    int in_scan;
+} reader;
+
+static void fail(reader *r, int status) {
+    r->status = status;
+    longjmp(r->escape, 1);
+}
+
+static int status_of_error(int code) {
+    switch (code) {
+    case JERR_OUT_OF_MEMORY:
+    case JERR_NO_BACKING_STORE:
+    case JERR_WIDTH_OVERFLOW:
+        return DMAE_OUT_OF_MEMORY;
+    case JERR_ARITH_NOTIMPL:
+    case JERR_BAD_PRECISION:
+    case JERR_CCIR601_NOTIMPL:
+    case JERR_COMPONENT_COUNT:
+    case JERR_CONVERSION_NOTIMPL:
+    case JERR_FRACT_SAMPLE_NOTIMPL:
+    case JERR_NOTIMPL:
+    case JERR_NOT_COMPILED:
+    case JERR_SOF_UNSUPPORTED:
+        return DMAE_UNSUPPORTED;
+    case JERR_INPUT_EMPTY:
+    case JERR_INPUT_EOF:
+        return DMAE_TRUNCATED;
+    default:
+        return DMAE_CORRUPT;
+    }
+}
+
+static void on_error(j_common_ptr cinfo) {
+    fail((reader *)cinfo, status_of_error(cinfo->err->msg_code));
+}
+
+/* libjpeg warns and invents pixels; a training run wants to know. Warnings that lose no pixel pass. */
+static void on_message(j_common_ptr cinfo, int level) {
+    reader *r = (reader *)cinfo;
+    if (level >= 0)
+        return;
+    switch (cinfo->err->msg_code) {
+    case JWRN_JPEG_EOF:
+        fail(r, DMAE_TRUNCATED);
+        break;
+    case JWRN_EXTRANEOUS_DATA:
+        if (r->in_scan)
+            fail(r, DMAE_CORRUPT);
+        break;
+    case JWRN_HIT_MARKER:
+    case JWRN_HUFF_BAD_CODE:
+    case JWRN_MUST_RESYNC:
+        fail(r, DMAE_CORRUPT);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_progress(j_common_ptr cinfo) {
+    reader *r = (reader *)cinfo;
+    if (r->cinfo.input_scan_number > SCAN_LIMIT)
+        fail(r, DMAE_CORRUPT);
+}
+
+static void be_silent(j_common_ptr cinfo) {
+    (void)cinfo;
+}
+
+static void source_nothing(j_decompress_ptr cinfo) {
+    (void)cinfo;
+}
+
+static boolean source_end(j_decompress_ptr cinfo) {
+    fail((reader *)cinfo, DMAE_TRUNCATED);
+    return FALSE;
+}
+
+static void source_skip(j_decompress_ptr cinfo, long count) {
+    if (count <= 0)
+        return;
+    if ((unsigned long)count > cinfo->src->bytes_in_buffer)
+        fail((reader *)cinfo, DMAE_TRUNCATED);
+    cinfo->src->next_input_byte += count;
+    cinfo->src->bytes_in_buffer -= (size_t)count;
+}
+
+static int color_of(J_COLOR_SPACE space) {
+    switch (space) {
+    case JCS_GRAYSCALE:
+        return DMAE_COLOR_GRAY;
+    case JCS_YCbCr:
+        return DMAE_COLOR_YCC;
+    case JCS_RGB:
+        return DMAE_COLOR_RGB;
+    case JCS_CMYK:
+        return DMAE_COLOR_CMYK;
+    case JCS_YCCK:
+        return DMAE_COLOR_YCCK;
+    default:
+        return 0;
+    }
+}
+
+static void open_stream(reader *r, const uint8_t *data, uint64_t size, int scale_num) {
+    jpeg_create_decompress(&r->cinfo);
+    r->cinfo.mem->max_memory_to_use = MEMORY_LIMIT;
+    r->source = (struct jpeg_source_mgr){data, (size_t)size, source_nothing, source_end, source_skip,
+                                         jpeg_resync_to_restart, source_nothing};
+    r->progress.progress_monitor = on_progress;
+    r->cinfo.src = &r->source;
+    r->cinfo.progress = &r->progress;
+    jpeg_read_header(&r->cinfo, TRUE);
+    r->cinfo.raw_data_out = TRUE;
+    r->cinfo.out_color_space = r->cinfo.jpeg_color_space;
+    r->cinfo.dct_method = JDCT_ISLOW;
+    r->cinfo.scale_num = (unsigned)scale_num;
+    r->cinfo.scale_denom = 8;
+    r->in_scan = 1;
+    jpeg_start_decompress(&r->cinfo);
+}
+
+typedef struct layout {
+    int first_row, last_row; /* rows of MCUs, end exclusive */
+    size_t offset[4];        /* of each plane in the scratch slot */
+    int lines[4];            /* of each plane per row of MCUs */
+} layout;
+
+static int min_int(int a, int b) {
+    return a < b ? a : b;
+}
+
+/* Describes the planes and returns the bytes that they take together. */
+static size_t lay_out(const struct jpeg_decompress_struct *cinfo, dmae_region region, layout *l, dmae_planes *out) {
+    const int mcu_height = cinfo->max_v_samp_factor * 8;
+    size_t total = 0;
+    l->first_row = region.y0 / mcu_height;
+    l->last_row = min_int((region.y1 + mcu_height - 1) / mcu_height, (int)cinfo->total_iMCU_rows);
+    out->count = cinfo->num_components;
+    for (int c = 0; c < out->count; c++) {
+        const jpeg_component_info *info = &cinfo->comp_info[c];
+        dmae_plane *plane = &out->plane[c];
+        const int lines = info->v_samp_factor * info->DCT_scaled_size;
+        /* libjpeg writes whole blocks, padded on the right to whole MCUs at most */
+        const size_t mcu_width = (size_t)info->h_samp_factor * (size_t)info->DCT_scaled_size;
+        const size_t blocks = (size_t)info->width_in_blocks * (size_t)info->DCT_scaled_size;
+        const size_t stride = (blocks + mcu_width + 63) & ~(size_t)63;
+        plane->stride = (ptrdiff_t)stride;
+        plane->x0 = 0;
+        plane->y0 = l->first_row * lines;
+        plane->width = (int32_t)info->downsampled_width;
+        plane->height = min_int(l->last_row * lines, (int)info->downsampled_height) - plane->y0;
+        plane->scale_x = (double)info->h_samp_factor * info->DCT_scaled_size / (cinfo->max_h_samp_factor * 8.0);
+        plane->scale_y = (double)info->v_samp_factor * info->DCT_scaled_size / (cinfo->max_v_samp_factor * 8.0);
+        l->lines[c] = lines;
+        l->offset[c] = total;
+        total += stride * (size_t)lines * (size_t)(l->last_row - l->first_row);
+    }
+    return total;
+}
+
+static void read_rows(reader *r, const layout *l, uint8_t *base, const dmae_planes *out) {
+    struct jpeg_decompress_struct *cinfo = &r->cinfo;
+    JSAMPROW rows[4][4 * DCTSIZE];
+    JSAMPARRAY image[4] = {rows[0], rows[1], rows[2], rows[3]};
+    for (int row = 0; row < l->last_row; row++) {
+        const int wanted = row >= l->first_row;
+        for (int c = 0; c < out->count; c++) {
+            uint8_t *line = base + l->offset[c];
+            if (wanted)
+                line += (ptrdiff_t)(row - l->first_row) * l->lines[c] * out->plane[c].stride;
+            for (int i = 0; i < l->lines[c]; i++, line += out->plane[c].stride)
+                rows[c][i] = line;
+            cinfo->comp_info[c].component_needed = wanted; /* no inverse DCT above the crop */
+        }
+        jpeg_read_raw_data(cinfo, image, (JDIMENSION)(cinfo->max_v_samp_factor * cinfo->min_DCT_scaled_size));
+    }
+}
+
+/* Owns nothing, so that a longjmp back into it leaks nothing. */
+static void decode(reader *r, const uint8_t *data, uint64_t size, dmae_region region, int scale_num,
+                   dmae_scratch *scratch, dmae_planes *out) {
+    if (setjmp(r->escape))
+        return;
+    layout l;
+    open_stream(r, data, size, scale_num);
+    out->color = color_of(r->cinfo.jpeg_color_space);
+    if (!out->color)
+        fail(r, DMAE_UNSUPPORTED);
+    const size_t bytes = lay_out(&r->cinfo, region, &l, out);
+    uint8_t *base = bytes <= (size_t)MEMORY_LIMIT ? dmae_scratch_get(scratch, DMAE_SLOT_PLANES, bytes) : NULL;
+    if (!base)
+        fail(r, DMAE_OUT_OF_MEMORY);
+    for (int c = 0; c < out->count; c++)
+        out->plane[c].data = base + l.offset[c];
+    read_rows(r, &l, base, out);
+}
+
+int dmae_jpeg_planes(const uint8_t *data, uint64_t size, uint32_t height, uint32_t width, dmae_region region,
+                     int scale_num, int simd, dmae_scratch *scratch, dmae_planes *out) {
+    (void)simd;
+    dmae_jpeg_header header;
+    const int status = dmae_jpeg_read_header(data, size, &header);
+    if (status != DMAE_OK)
+        return status;
+    if (header.height != height || header.width != width)
+        return DMAE_SIZE_MISMATCH;
+    if (header.components != 1 && header.components != 3 && header.components != 4)
+        return DMAE_UNSUPPORTED;
+
+    reader r;
+    memset(&r, 0, sizeof r);
+    r.status = DMAE_OK;
+    r.cinfo.err = jpeg_std_error(&r.errors);
+    r.errors.error_exit = on_error;
+    r.errors.emit_message = on_message;
+    r.errors.output_message = be_silent;
+    decode(&r, data, size, region, scale_num, scratch, out);
+    jpeg_destroy_decompress(&r.cinfo);
+    return r.status;
+}
