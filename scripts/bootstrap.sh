@@ -179,8 +179,10 @@ install_torch() {
     # works on a CPU too.
     pip install "torch==$version+cpu" -c constraints.txt 2> /dev/null ||
         pip install "torch==$version+cpu" -c constraints.txt --retries 1 --timeout 30 \
-            --extra-index-url https://download.pytorch.org/whl/cpu 2> /dev/null ||
+            --extra-index-url https://download.pytorch.org/whl/cpu 2> /dev/null || {
+        say "no CPU wheel of torch can be reached; taking the plain one (some gigabytes)"
         pip install "torch==$version" -c constraints.txt
+    }
 }
 
 pip install "$(grep -o '^setuptools==[^ ]*' constraints.txt)" wheel
@@ -188,7 +190,7 @@ install_torch
 say "installing ffcv, transformers, accelerate and the rest"
 # Built here and against the pinned setuptools: a cached wheel could be linked to another OpenCV.
 pip install --no-deps --no-cache-dir --use-pep517 --no-build-isolation "$(grep -o '^ffcv==[^ ]*' constraints.txt)"
-pip install -c constraints.txt --no-build-isolation -e '.[ffcv,demo,test,lint]'
+pip install -c constraints.txt --use-pep517 --no-build-isolation -e '.[ffcv,demo,test,lint]'
 kernel_built_from > "$kernel_stamp"
 say "checking that it loads"
 "$venv/bin/python" -c 'import ffcv, torch, transformers, dailymae_hf' ||

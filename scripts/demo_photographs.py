@@ -1,26 +1,38 @@
-"""The ten colour photographs that scikit-image and scikit-learn ship inside their wheels.
+"""The demo's data: colour photographs that packages ship, cut into an image folder of tiles.
 
-Nothing is downloaded: `skimage.data` has more pictures, but only behind pooch and the network.
+    python scripts/demo_photographs.py outputs/demo/photographs
+
+writes `train/CLASS/*.jpg` and `validation/CLASS/*.jpg`. The class is the photograph that a tile was cut from; training
+tiles come from its first half and validation tiles from its second, so no pixel is in both. Nothing is downloaded:
+scikit-image and scikit-learn carry these ten photographs inside their wheels (`skimage.data` has more, but only
+behind pooch and the network).
 """
 
-from collections.abc import Callable
+import argparse
+import shutil
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-# Every colour photograph in the two wheels, once: the motorcycle is a stereo pair (its left half serves),
-# and the colour wheel, the logo and the phantom are drawings.
-_SKIMAGE = (
-    ("astronaut", "astronaut"),
-    ("cat", "cat"),
-    ("coffee", "coffee"),
-    ("hubble_deep_field", "hubble_deep_field"),
-    ("immunohistochemistry", "immunohistochemistry"),
-    ("motorcycle", "stereo_motorcycle"),
-    ("retina", "retina"),
-    ("rocket", "rocket"),
-)
-_SKLEARN = (("china", "china.jpg"), ("flower", "flower.jpg"))
+# Every colour photograph in the two wheels, once: the motorcycle is a stereo pair (its left picture serves), and the
+# colour wheel, the logo and the phantom are drawings. By name in `skimage.data`, or file in scikit-learn.
+_SKIMAGE = {
+    "astronaut": "astronaut",
+    "cat": "cat",
+    "coffee": "coffee",
+    "hubble_deep_field": "hubble_deep_field",
+    "immunohistochemistry": "immunohistochemistry",
+    "motorcycle": "stereo_motorcycle",
+    "retina": "retina",
+    "rocket": "rocket",
+}
+_SKLEARN = {"china": "china.jpg", "flower": "flower.jpg"}
+
+TILES_PER_PHOTOGRAPH = {"train": 100, "validation": 30}
+SMALLEST_TILE, LARGEST_TILE = 112, 224  # pixels; 224 is all that fits into half of the smallest photograph
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom, as Pillow's crop takes it
 
 
 def photographs() -> list[tuple[str, Image.Image]]:
@@ -28,10 +40,55 @@ def photographs() -> list[tuple[str, Image.Image]]:
     from skimage import data
     from sklearn.datasets import load_sample_image
 
-    pictures = []
-    for name, function in _SKIMAGE:
-        load: Callable[[], np.ndarray | tuple[np.ndarray, ...]] = getattr(data, function)
-        loaded = load()
-        pictures.append((name, Image.fromarray(loaded[0] if isinstance(loaded, tuple) else loaded)))
-    pictures += [(name, Image.fromarray(load_sample_image(file))) for name, file in _SKLEARN]
-    return sorted(pictures, key=lambda picture: picture[0])
+    pixels = {name: getattr(data, function)() for name, function in _SKIMAGE.items()}
+    pixels["motorcycle"] = pixels["motorcycle"][0]  # (left, right, disparity)
+    pixels |= {name: load_sample_image(file) for name, file in _SKLEARN.items()}
+    return [(name, Image.fromarray(pixels[name])) for name in sorted(pixels)]
+
+
+def half_box(size: tuple[int, int], split: str) -> Box:
+    """The part of a photograph of `size` (width, height) that `split` may see: half of its longer side."""
+    width, height = size
+    if width >= height:
+        return (0, 0, width // 2, height) if split == "train" else (width // 2, 0, width, height)
+    return (0, 0, width, height // 2) if split == "train" else (0, height // 2, width, height)
+
+
+def tile_boxes(size: tuple[int, int], split: str, count: int, rng: np.random.Generator) -> list[Box]:
+    """`count` squares of random size and place inside `half_box`; they overlap each other."""
+    left, top, right, bottom = half_box(size, split)
+    largest = min(LARGEST_TILE, right - left, bottom - top)
+    boxes = []
+    for _ in range(count):
+        side = int(rng.integers(SMALLEST_TILE, largest, endpoint=True))
+        x = int(rng.integers(left, right - side, endpoint=True))
+        y = int(rng.integers(top, bottom - side, endpoint=True))
+        boxes.append((x, y, x + side, y + side))
+    return boxes
+
+
+def cut_tiles(folder: Path, tiles_per_photograph: dict[str, int]) -> dict[str, int]:
+    """Write `folder/SPLIT/CLASS/NUMBER.jpg`, replacing what is there; the same tiles each time. Returns the counts."""
+    counts = {}
+    for split, count in tiles_per_photograph.items():
+        shutil.rmtree(folder / split, ignore_errors=True)
+        rng = np.random.default_rng(0)
+        for name, photograph in photographs():
+            target = folder / split / name
+            target.mkdir(parents=True)
+            for number, box in enumerate(tile_boxes(photograph.size, split, count, rng)):
+                photograph.crop(box).save(target / f"{number:03d}.jpg", quality=95)
+        counts[split] = len(list((folder / split).glob("*/*.jpg")))
+    return counts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the image folders train/ and validation/ go")
+    arguments = parser.parse_args()
+    for split, count in cut_tiles(arguments.folder, TILES_PER_PHOTOGRAPH).items():
+        print(f"{arguments.folder / split}: {count} tiles of {len(_SKIMAGE) + len(_SKLEARN)} photographs")
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from scripts.demo_photographs import SMALLEST_TILE, cut_tiles, tile_boxes
+
 
 def test_ten_different_colour_photographs(photographs):
     names = [name for name, _ in photographs]
@@ -27,3 +29,35 @@ def test_folder_is_an_image_folder_of_jpegs(photograph_folder, photographs):
             assert image.format == "JPEG"
             assert image.mode == "RGB"
             assert max(image.size) <= 400
+
+
+def test_training_and_validation_tiles_share_no_pixel(photographs):
+    for name, photograph in photographs:
+        seen = {}
+        for split in ("train", "validation"):
+            seen[split] = np.zeros((photograph.height, photograph.width), bool)
+            boxes = tile_boxes(photograph.size, split, 200, np.random.default_rng(1))
+            assert len(set(boxes)) > 150, name
+            for left, top, right, bottom in boxes:
+                assert right - left == bottom - top >= SMALLEST_TILE
+                assert left >= 0
+                assert top >= 0
+                assert right <= photograph.width
+                assert bottom <= photograph.height
+                seen[split][top:bottom, left:right] = True
+        assert not (seen["train"] & seen["validation"]).any(), name
+        assert min(part.mean() for part in seen.values()) > 0.3, f"{name}: the tiles leave most of a half out"
+
+
+def test_tiles_are_an_image_folder_and_the_same_each_time(tmp_path):
+    for run in ("a", "b"):
+        assert cut_tiles(tmp_path / run, {"train": 3, "validation": 2}) == {"train": 30, "validation": 20}
+    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").glob("*/*/*.jpg"))
+    assert len(files) == 50
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_cutting_again_leaves_nothing_of_the_last_time(tmp_path):
+    cut_tiles(tmp_path, {"train": 4})
+    assert cut_tiles(tmp_path, {"train": 2}) == {"train": 20}
