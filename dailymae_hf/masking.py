@@ -26,6 +26,11 @@ def num_visible(num_patches: int, mask_ratio: float) -> int:
     return visible
 
 
+def num_predicted(num_patches: int, visible: int, decoder_keep: float) -> int:
+    """Hidden patches the decoder reconstructs: the share `decoder_keep` of them, at least one."""
+    return max(1, round((num_patches - visible) * decoder_keep))
+
+
 def mask_ratio_for(num_patches: int, visible: int) -> float:
     """The mask ratio for which `num_visible(num_patches, ratio)` is exactly `visible`."""
     ratio = 1 - visible / num_patches

@@ -25,7 +25,7 @@ from transformers.utils.generic import can_return_tuple
 
 from . import weight_names
 from .errors import CheckpointError, RecipeError
-from .masking import num_visible
+from .masking import num_predicted, num_visible
 from .positions import cached_positions, sincos_positions
 
 # (width, layers, heads) of encoder and decoder. Base to huge are MAE's; its decoder is 512 wide with 8 layers whatever
@@ -79,37 +79,30 @@ def mae_config(size: str = "base", **overrides: Any) -> ViTMAEConfig:
     return config
 
 
-class _MAEInit:
-    """MAE's initial weights (`models_mae.py: initialize_weights`). Tensors that were loaded are left alone.
+@torch.no_grad()
+def _initialize(model: nn.Module, std: float) -> None:
+    """MAE's initial weights (its `models_mae.py`), for every tensor that no checkpoint has filled.
 
     `transformers.initialization` skips tensors that a checkpoint filled, one by one; hence no views of parameters here.
+    MAE draws query, key and value as one (3D, D) matrix and the patch projection as a linear map, which sets their
+    bounds; its biases start at zero.
     """
-
-    config: ViTMAEConfig
-    # What FSDP wraps. The stock list also names embeddings and decoder, whose weights the forward below uses directly.
-    _no_split_modules: Any = ("ViTMAELayer", "_LastDecoderLayer")
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        std = self.config.initializer_range
-        if isinstance(module, nn.Linear):
-            init.xavier_uniform_(module.weight)
+    fused = {
+        projection
+        for module in model.modules()
+        if isinstance(module, ViTMAEAttention)
+        for projection in (module.q_proj, module.k_proj, module.v_proj)
+    }
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            fan_out, fan_in = module.weight.shape[0], module.weight[0].numel()
+            bound = (6 / (fan_in + (3 if module in fused else 1) * fan_out)) ** 0.5
+            init.uniform_(module.weight, -bound, bound)
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, nn.Conv2d):  # the patch projection, bounded as the linear map that it is
-            bound = (6 / (module.weight[0].numel() + module.weight.shape[0])) ** 0.5
-            init.uniform_(module.weight, -bound, bound)
-            init.zeros_(module.bias)
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
-        elif isinstance(module, ViTMAEAttention):
-            # MAE draws query, key and value as one (3D, D) matrix, which makes Xavier's bound smaller. Children come
-            # before parents here, so this replaces what the branch for nn.Linear drew.
-            for projection in (module.q_proj, module.k_proj, module.v_proj):
-                rows, columns = projection.weight.shape
-                bound = (6 / (3 * rows + columns)) ** 0.5
-                init.uniform_(projection.weight, -bound, bound)
         elif isinstance(module, ViTMAEEmbeddings):
             init.normal_(module.cls_token, std=std)
             init.copy_(module.position_embeddings, _native_positions(module.position_embeddings))
@@ -123,8 +116,15 @@ def _native_positions(stored: torch.Tensor) -> torch.Tensor:
     return sincos_positions(grid, grid, stored.shape[2]).to(stored.dtype).unsqueeze(0)
 
 
-class _Encoder(_MAEInit, ViTMAEModel):
-    """`ViTMAEModel` with MAE's initial weights: a sub-model initialises itself before its parent can."""
+# What FSDP wraps. The stock list also names embeddings and decoder, whose weights the forward below uses directly.
+_WRAPPED_MODULES = ("ViTMAELayer", "_LastDecoderLayer")
+
+
+class _Encoder(ViTMAEModel):
+    _no_split_modules = _WRAPPED_MODULES
+
+    def init_weights(self) -> None:
+        """Nothing: the whole model is initialised at once, by its parent."""
 
 
 class _LastDecoderLayer(ViTMAELayer):
@@ -153,7 +153,7 @@ class _LastDecoderLayer(ViTMAELayer):
         return hidden_states + self.dropout(self.mlp(self.layernorm_after(hidden_states)))
 
 
-class DailyMAEForPreTraining(_MAEInit, ViTMAEForPreTraining):
+class DailyMAEForPreTraining(ViTMAEForPreTraining):
     """Drop-in `ViTMAEForPreTraining`: same maths, same checkpoint, MAE's initial weights, any square input size.
 
     `mask_ratio` and `decoder_keep` are plain attributes for schedules to set; the config stays as it is.
@@ -164,6 +164,7 @@ class DailyMAEForPreTraining(_MAEInit, ViTMAEForPreTraining):
     """
 
     accepts_loss_kwargs = False  # else the Trainer leaves the loss undivided under gradient accumulation
+    _no_split_modules = _WRAPPED_MODULES
 
     def __init__(self, config: ViTMAEConfig):
         super(ViTMAEForPreTraining, self).__init__(config)
@@ -175,6 +176,10 @@ class DailyMAEForPreTraining(_MAEInit, ViTMAEForPreTraining):
         self.decoder_keep = 1.0
         self.register_load_state_dict_pre_hook(weight_names.rename_on_load)
         self.post_init()
+
+    def initialize_weights(self) -> None:
+        """Called by transformers after construction, and after loading for tensors that were missing."""
+        _initialize(self, self.config.initializer_range)
 
     @can_return_tuple
     def forward(
@@ -217,9 +222,8 @@ class DailyMAEForPreTraining(_MAEInit, ViTMAEForPreTraining):
         ids_restore = torch.empty_like(ids_shuffle).scatter_(
             1, ids_shuffle, torch.arange(num_patches, device=noise.device).expand_as(ids_shuffle)
         )
-        predicted = num_patches - visible
-        if self.training and not return_logits and self.decoder_keep < 1:
-            predicted = max(1, round(predicted * self.decoder_keep))
+        dropping = self.training and not return_logits
+        predicted = num_predicted(num_patches, visible, self.decoder_keep if dropping else 1.0)
 
         hidden_states = self._encode(patches, ids_shuffle[:, :visible])
         predictions = self._decode(

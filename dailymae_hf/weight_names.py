@@ -1,6 +1,6 @@
 """Tensor names: the ones in files (those of `facebook/vit-mae-base`, transformers 4.x) and the ones in modules (5.x).
 
-Files always carry the 4.x names, because 4.57 and 5.x both read those exactly. Stock `save_pretrained` of 5.18 and
+Files always carry the 4.x names, because 4.57 and 5.x both read those exactly. Stock `save_pretrained` of 5.17 and
 later does not write them: its reverse mapping also hits the decoder (`decoder.decoder_encoder.layer.N`), after which
 4.57 silently keeps a random decoder.
 """
