@@ -5,155 +5,147 @@
 
 #include "internal.h"
 
-/* Horizontal pass of one row. */
-static void resample_row(const dmae_axis *axis, const uint8_t *src, int32_t available, uint8_t *dst) {
-    const int32_t taps = axis->taps < available ? axis->taps : available;
-    const int32_t half = 1 << (axis->bits - 1);
-    for (int32_t i = 0; i < axis->out; i++) {
-        const uint8_t *p = src + axis->start[i];
-        const int32_t *w = axis->weight + (size_t)i * (size_t)axis->taps;
-        int32_t sum = half;
-        for (int32_t t = 0; t < taps; t++)
-            sum += w[t] * p[t];
-        dst[i] = (uint8_t)(sum >> axis->bits);
-    }
-}
-
-/* Vertical pass of one output row: sums with DMAE_WEIGHT_BITS fractional bits. */
-static void resample_column(const dmae_axis *axis, int32_t y, const uint8_t *rows, int32_t width, int32_t available, int16_t *dst) {
-    const int32_t taps = axis->taps < available ? axis->taps : available;
-    const int32_t *w = axis->weight + (size_t)y * (size_t)axis->taps;
-    const uint8_t *p = rows + (size_t)axis->start[y] * (size_t)width;
-    const int32_t shift = axis->bits - DMAE_WEIGHT_BITS, half = shift ? 1 << (shift - 1) : 0;
-    for (int32_t x = 0; x < width; x++) {
-        int32_t sum = half;
-        for (int32_t t = 0; t < taps; t++)
-            sum += w[t] * p[(size_t)t * (size_t)width + (size_t)x];
-        dst[x] = (int16_t)(sum >> shift);
-    }
-}
-
-static int16_t saturate(int32_t x) {
-    return (int16_t)(x < INT16_MIN ? INT16_MIN : x > INT16_MAX ? INT16_MAX : x);
-}
-
-/* a * b / 2^15, rounded: what pmulhrsw and sqrdmulh compute. */
-static int32_t multiply(int32_t a, int32_t b) {
-    return (a * b + (1 << 14)) >> 15;
-}
-
-static uint8_t to_level(int32_t x) {
-    const int32_t level = saturate(x + (1 << (DMAE_WEIGHT_BITS - 1))) >> DMAE_WEIGHT_BITS;
-    return (uint8_t)(level < 0 ? 0 : level > 255 ? 255 : level);
-}
-
-/* JFIF's conversion (ITU-T T.871, section 7) in 16-bit fixed point. */
-static void ycc_to_rgb(int32_t y, int32_t cb, int32_t cr, uint8_t *r, uint8_t *g, uint8_t *b) {
-    cb -= 128 << DMAE_WEIGHT_BITS;
-    cr -= 128 << DMAE_WEIGHT_BITS;
-    *r = to_level(saturate(y + cr + multiply(cr, 13173)));                                 /* 1 + 0.402 */
-    *g = to_level(saturate(y - (multiply(cb, 11277) + multiply(cr, 23401))));              /* 0.344136, 0.714136 */
-    *b = to_level(saturate(y + cb + multiply(cb, 25297)));                                 /* 1 + 0.772 */
-}
-
-static uint8_t product(uint8_t a, uint8_t b) {
-    const uint32_t t = (uint32_t)a * b + 128;
-    return (uint8_t)((t + (t >> 8)) >> 8);
-}
-
-static void convert_row(int color, const int16_t *const *in, int32_t width, uint8_t *r, uint8_t *g, uint8_t *b) {
-    for (int32_t x = 0; x < width; x++) {
-        switch (color) {
-        case DMAE_COLOR_GRAY:
-            r[x] = g[x] = b[x] = to_level(in[0][x]);
-            continue;
-        case DMAE_COLOR_RGB:
-        case DMAE_COLOR_CMYK:
-            r[x] = to_level(in[0][x]);
-            g[x] = to_level(in[1][x]);
-            b[x] = to_level(in[2][x]);
-            break;
-        default:
-            ycc_to_rgb(in[0][x], in[1][x], in[2][x], &r[x], &g[x], &b[x]);
-            break;
-        }
-        if (color == DMAE_COLOR_YCCK || color == DMAE_COLOR_CMYK) {
-            /* Adobe stores ink inverted: 255 is no ink. In YCCK, libjpeg's C is 255 - R, so R here is the ink. */
-            const uint8_t k = to_level(in[3][x]);
-            const uint8_t flip = color == DMAE_COLOR_YCCK ? 255 : 0;
-            r[x] = product(r[x] ^ flip, k);
-            g[x] = product(g[x] ^ flip, k);
-            b[x] = product(b[x] ^ flip, k);
-        }
-    }
-}
+/* Rows of centred samples are as long as the widest vector needs. */
+#define ROW_ALIGN 64
 
 typedef struct job {
     dmae_axis across[4], down[4];
-    uint8_t *rows[4]; /* [plane.height][out_width], after the horizontal pass */
-    int16_t *line[4]; /* [out_width], after the vertical pass */
+    dmae_shuffle shuffle[4];
+    int shuffled[4]; /* `shuffle` holds what `across` says */
+    dmae_column column[4];
+    int8_t *rows[4]; /* [plane.height + taps][stride], after the horizontal pass */
+    int16_t *line[4];
+    uint8_t *tail; /* room for a row of each channel, longer than the output's */
+    ptrdiff_t stride;
 } job;
 
-static int32_t bits_for(int32_t taps) {
-    return taps <= DMAE_NARROW_TAPS ? DMAE_WEIGHT_BITS : DMAE_WIDE_BITS;
+static const dmae_resampler *resampler_of(int simd) {
+    switch (simd) {
+    case DMAE_SIMD_AVX512:
+        return dmae_resampler_avx512;
+    case DMAE_SIMD_AVX2:
+        return dmae_resampler_avx2;
+    case DMAE_SIMD_PORTABLE:
+        return dmae_resampler_portable;
+    default:
+        return NULL;
+    }
 }
 
 static size_t aligned(size_t bytes) {
     return (bytes + 63) & ~(size_t)63;
 }
 
-static void set_axis(dmae_axis *axis, uint8_t **memory, int32_t taps, int32_t out) {
-    *axis = (dmae_axis){out, taps, bits_for(taps), (int32_t *)*memory, (int32_t *)*memory + out};
-    *memory += aligned(dmae_axis_bytes(taps, out));
+/* Cb and Cr nearly always lie alike: then they share their tables. */
+static int same_place(const dmae_plane *a, const dmae_plane *b) {
+    return a->x0 == b->x0 && a->y0 == b->y0 && a->width == b->width && a->height == b->height &&
+           a->scale_x == b->scale_x && a->scale_y == b->scale_y;
 }
 
-static int prepare(job *j, const dmae_planes *planes, const dmae_box *box, int flip, dmae_scratch *scratch,
-                   int32_t out_height, int32_t out_width) {
-    size_t tables = 0, rows = 0;
+static int make_tables(job *j, const dmae_planes *planes, const dmae_box *box, int flip, const dmae_resampler *vector,
+                       dmae_scratch *scratch, int32_t out_height, int32_t out_width) {
     int32_t taps_x[4], taps_y[4];
+    size_t total = 0;
     for (int c = 0; c < planes->count; c++) {
-        const dmae_plane *plane = &planes->plane[c];
-        taps_x[c] = dmae_axis_taps(box->width * plane->scale_x, out_width);
-        taps_y[c] = dmae_axis_taps(box->height * plane->scale_y, out_height);
-        tables += aligned(dmae_axis_bytes(taps_x[c], out_width)) + aligned(dmae_axis_bytes(taps_y[c], out_height));
-        rows += aligned((size_t)plane->height * (size_t)out_width) + aligned((size_t)out_width * sizeof(int16_t));
+        const dmae_axis across = {.out = out_width, .taps = taps_x[c] = dmae_axis_taps(box->width * planes->plane[c].scale_x, out_width)};
+        taps_y[c] = dmae_axis_taps(box->height * planes->plane[c].scale_y, out_height);
+        total += aligned(dmae_axis_bytes(taps_x[c], out_width)) + aligned(dmae_axis_bytes(taps_y[c], out_height));
+        total += vector ? aligned(dmae_shuffle_bytes(&vector->shape, &across)) : 0;
     }
-    uint8_t *table = dmae_scratch_get(scratch, DMAE_SLOT_WEIGHTS, tables);
-    uint8_t *row = dmae_scratch_get(scratch, DMAE_SLOT_ROWS, rows);
-    if (!table || !row)
+    uint8_t *table = dmae_scratch_get(scratch, DMAE_SLOT_WEIGHTS, total);
+    if (!table)
         return DMAE_OUT_OF_MEMORY;
     for (int c = 0; c < planes->count; c++) {
         const dmae_plane *plane = &planes->plane[c];
-        set_axis(&j->across[c], &table, taps_x[c], out_width);
-        set_axis(&j->down[c], &table, taps_y[c], out_height);
-        dmae_axis_fill(&j->across[c], box->left * plane->scale_x - plane->x0, box->width * plane->scale_x, plane->width, flip);
-        dmae_axis_fill(&j->down[c], box->top * plane->scale_y - plane->y0, box->height * plane->scale_y, plane->height, 0);
-        j->rows[c] = row;
-        row += aligned((size_t)plane->height * (size_t)out_width);
-        j->line[c] = (int16_t *)row;
-        row += aligned((size_t)out_width * sizeof(int16_t));
+        if (c && same_place(plane, plane - 1)) {
+            j->across[c] = j->across[c - 1];
+            j->down[c] = j->down[c - 1];
+            j->shuffle[c] = j->shuffle[c - 1];
+            j->shuffled[c] = j->shuffled[c - 1];
+            continue;
+        }
+        dmae_axis_fill(&j->across[c], table, taps_x[c], out_width, box->left * plane->scale_x - plane->x0,
+                       box->width * plane->scale_x, plane->width, flip);
+        table += aligned(dmae_axis_bytes(taps_x[c], out_width));
+        dmae_axis_fill(&j->down[c], table, taps_y[c], out_height, box->top * plane->scale_y - plane->y0,
+                       box->height * plane->scale_y, plane->height, 0);
+        table += aligned(dmae_axis_bytes(taps_y[c], out_height));
+        j->shuffled[c] = 0;
+        if (vector && j->across[c].narrow) {
+            j->shuffled[c] = dmae_shuffle_fill(&j->shuffle[c], table, &vector->shape, &j->across[c]);
+            table += aligned(dmae_shuffle_bytes(&vector->shape, &j->across[c]));
+        }
     }
     return DMAE_OK;
 }
 
+static int make_rows(job *j, const dmae_planes *planes, dmae_scratch *scratch, int32_t out_width) {
+    const size_t stride = aligned((size_t)out_width);
+    size_t total = 3 * stride;
+    for (int c = 0; c < planes->count; c++)
+        total += (size_t)(planes->plane[c].height + j->down[c].taps) * stride + 2 * stride;
+    uint8_t *memory = dmae_scratch_get(scratch, DMAE_SLOT_ROWS, total);
+    if (!memory)
+        return DMAE_OUT_OF_MEMORY;
+    j->stride = (ptrdiff_t)stride;
+    j->tail = memory;
+    memory += 3 * stride;
+    for (int c = 0; c < planes->count; c++) {
+        j->line[c] = (int16_t *)memory;
+        memory += 2 * stride;
+        j->rows[c] = (int8_t *)memory;
+        memory += (size_t)(planes->plane[c].height + j->down[c].taps) * stride;
+        j->column[c] = (dmae_column){j->rows[c], j->stride, &j->down[c]};
+    }
+    return DMAE_OK;
+}
+
+/* Vector code writes whole vectors: the next row then overwrites what went too far. At the end of a channel that
+ * would be another channel, or no memory at all, so the last rows go through a row of their own. */
+static void vector_rows(const job *j, const dmae_resampler *vector, int color, uint8_t *dst, int32_t height, int32_t width) {
+    const size_t area = (size_t)height * (size_t)width;
+    const int32_t beyond = (int32_t)(j->stride - width), guarded = (beyond + width - 1) / width;
+    for (int32_t y = 0; y < height; y++) {
+        uint8_t *row = dst + (size_t)y * (size_t)width;
+        uint8_t *const direct[3] = {row, row + area, row + 2 * area};
+        uint8_t *const apart[3] = {j->tail, j->tail + j->stride, j->tail + 2 * j->stride};
+        if (y < height - guarded) {
+            vector->down(color, j->column, y, width, direct);
+            continue;
+        }
+        vector->down(color, j->column, y, width, apart);
+        for (int c = 0; c < 3; c++)
+            memcpy(direct[c], apart[c], (size_t)width);
+    }
+}
+
 int dmae_resample(const dmae_planes *planes, const dmae_box *box, int flip, int simd, dmae_scratch *scratch,
                   uint8_t *dst, uint32_t out_height, uint32_t out_width) {
-    (void)simd;
     job j;
-    const int32_t width = (int32_t)out_width, height = (int32_t)out_height;
-    const int status = prepare(&j, planes, box, flip, scratch, height, width);
+    const int32_t height = (int32_t)out_height, width = (int32_t)out_width;
+    const dmae_resampler *vector = resampler_of(simd);
+    int status = make_tables(&j, planes, box, flip, vector, scratch, height, width);
+    if (status == DMAE_OK)
+        status = make_rows(&j, planes, scratch, width);
     if (status != DMAE_OK)
         return status;
+    int narrow = planes->count != 4;
     for (int c = 0; c < planes->count; c++) {
         const dmae_plane *plane = &planes->plane[c];
-        for (int32_t y = 0; y < plane->height; y++)
-            resample_row(&j.across[c], plane->data + y * plane->stride, plane->width, j.rows[c] + (size_t)y * out_width);
+        if (j.shuffled[c])
+            vector->across(&j.shuffle[c], plane->data, plane->stride, plane->height, j.rows[c], j.stride);
+        else
+            dmae_across_scalar(&j.across[c], plane->data, plane->stride, plane->height, j.rows[c], j.stride);
+        narrow &= j.down[c].narrow != NULL;
+    }
+    if (vector && narrow) {
+        vector_rows(&j, vector, planes->color, dst, height, width);
+        return DMAE_OK;
     }
     const size_t area = (size_t)out_height * out_width;
-    for (int32_t y = 0; y < height; y++, dst += out_width) {
-        for (int c = 0; c < planes->count; c++)
-            resample_column(&j.down[c], y, j.rows[c], width, planes->plane[c].height, j.line[c]);
-        convert_row(planes->color, (const int16_t *const *)j.line, width, dst, dst + area, dst + 2 * area);
+    for (int32_t y = 0; y < height; y++, dst += width) {
+        uint8_t *const channel[3] = {dst, dst + area, dst + 2 * area};
+        dmae_down_scalar(planes->color, planes->count, j.column, y, width, j.line, channel);
     }
     return DMAE_OK;
 }

@@ -1,59 +1,178 @@
 /* The triangle filter's weights, with the rules of Pillow's precompute_coeffs (Resample.c): the filter grows with the
  * reduction, is cut at the edges of what exists, and is normalised over what is left. */
 #include <math.h>
+#include <string.h>
 
 #include "resample.h"
 
+/* Outputs whose weights are computed side by side, so that compilers vectorise them. */
+enum { BATCH = 16 };
+
+static double support_of(double scale) {
+    return scale < 1 ? 1 : scale;
+}
+
+/* A filter of half width s covers fewer than 2 s + 1 sample centres with a weight above 0. */
 int32_t dmae_axis_taps(double length, int32_t out) {
-    const double scale = length / out;
-    const int32_t taps = 2 * (int32_t)ceil(scale < 1 ? 1 : scale) + 1;
+    const int32_t taps = (int32_t)ceil(2 * support_of(length / out));
     return (taps + 1) & ~1;
 }
 
+static int is_wide(int32_t taps) {
+    return taps > DMAE_NARROW_TAPS;
+}
+
 size_t dmae_axis_bytes(int32_t taps, int32_t out) {
-    return (size_t)out * ((size_t)taps + 1) * sizeof(int32_t);
+    const size_t weights = (size_t)taps * (is_wide(taps) ? sizeof(int32_t) : 1);
+    return (size_t)out * (sizeof(int32_t) + weights);
 }
 
-static double triangle(double x) {
-    x = fabs(x);
-    return x < 1 ? 1 - x : 0;
+/* An output that no sample is near to takes the nearest one. */
+static int32_t nearest(int32_t first, int32_t available) {
+    return first < 0 ? 0 : first >= available ? available - 1 : first;
 }
 
-static int32_t clamp(double x, int32_t low, int32_t high) {
-    return x < low ? low : x > high ? high : (int32_t)x;
+/* Rounding the running sum, not each weight, makes the weights add up to exactly one. */
+static void fill_narrow(dmae_axis *axis, double from, double scale, int32_t available, int flip) {
+    const double support = support_of(scale);
+    const float inverse = (float)(1 / support);
+    const int32_t taps = axis->taps;
+    for (int32_t begin = 0; begin < axis->out; begin += BATCH) {
+        int32_t first[BATCH], given[BATCH] = {0}, weight[DMAE_NARROW_TAPS][BATCH];
+        float distance[BATCH], total[BATCH] = {0}, sum[BATCH] = {0}, tap[DMAE_NARROW_TAPS][BATCH];
+        for (int k = 0; k < BATCH; k++) {
+            const double center = from + (begin + k + 0.5) * scale;
+            const double low = center - support + 0.5;
+            int32_t x = (int32_t)low;
+            x -= x > low; /* floor */
+            first[k] = x;
+            distance[k] = (float)(x + 0.5 - center);
+        }
+        for (int32_t t = 0; t < taps; t++)
+            for (int k = 0; k < BATCH; k++) {
+                const float share = 1 - fabsf(distance[k] + (float)t) * inverse;
+                const int32_t x = first[k] + t;
+                tap[t][k] = (x >= 0) & (x < available) & (share > 0) ? share : 0;
+                total[k] += tap[t][k];
+            }
+        for (int k = 0; k < BATCH; k++)
+            total[k] = total[k] > 0 ? (1 << DMAE_WEIGHT_BITS) / total[k] : 0;
+        for (int32_t t = 0; t < taps; t++)
+            for (int k = 0; k < BATCH; k++) {
+                sum[k] += tap[t][k] * total[k];
+                const int32_t upto = (int32_t)(sum[k] + 0.5f);
+                weight[t][k] = upto - given[k];
+                given[k] = upto;
+            }
+        for (int k = 0; k < BATCH && begin + k < axis->out; k++) {
+            const int32_t at = flip ? axis->out - 1 - (begin + k) : begin + k;
+            uint8_t *out = axis->narrow + (size_t)at * (size_t)taps;
+            const int32_t before = first[k] < 0 ? -first[k] : 0; /* taps that lie before the first sample */
+            axis->start[at] = first[k] + before;
+            for (int32_t t = 0; t < taps; t++)
+                out[t] = t + before < taps ? (uint8_t)weight[t + before][k] : 0;
+            if (given[k] == 0) {
+                axis->start[at] = nearest(first[k], available);
+                out[0] = 1 << DMAE_WEIGHT_BITS;
+            }
+        }
+    }
 }
 
-void dmae_axis_fill(dmae_axis *axis, double from, double length, int32_t available, int flip) {
-    const double scale = length / axis->out;
-    const double support = scale < 1 ? 1 : scale;
-    const double unit = (double)(1 << axis->bits);
+static void fill_wide(dmae_axis *axis, double from, double scale, int32_t available, int flip) {
     for (int32_t i = 0; i < axis->out; i++) {
-        const double center = from + (i + 0.5) * scale;
-        const int32_t first = clamp(floor(center - support + 0.5), 0, available - 1);
-        int32_t end = clamp(floor(center + support + 0.5), first + 1, available);
-        if (end - first > axis->taps)
-            end = first + axis->taps;
-        double total = 0;
-        for (int32_t x = first; x < end; x++)
-            total += triangle((x - center + 0.5) / support);
-
         const int32_t at = flip ? axis->out - 1 - i : i;
-        /* Late taps that reach past the end get weight 0 on a sample that exists. */
-        const int32_t start = available >= axis->taps ? (first < available - axis->taps ? first : available - axis->taps) : 0;
-        int32_t *weight = axis->weight + (size_t)at * (size_t)axis->taps;
-        axis->start[at] = start;
-        /* Rounding the running sum, not each weight, makes them add up to exactly one. */
-        double sum = 0;
+        int32_t *out = axis->wide + (size_t)at * (size_t)axis->taps;
+        const double center = from + (i + 0.5) * scale;
+        const int32_t start = nearest((int32_t)floor(center - scale + 0.5), available);
+        double total = 0, sum = 0;
         int32_t given = 0;
-        for (int32_t t = 0; t < axis->taps; t++) {
-            const int32_t x = start + t;
-            weight[t] = 0;
-            if (x < first || x >= end)
-                continue;
-            sum += total > 0 ? triangle((x - center + 0.5) / support) / total : 1.0 / (end - first);
-            const int32_t upto = x == end - 1 ? (int32_t)unit : (int32_t)lrint(sum * unit);
-            weight[t] = upto - given;
+        for (int32_t x = start; x < start + axis->taps && x < available; x++)
+            total += fmax(0, 1 - fabs(x + 0.5 - center) / scale);
+        axis->start[at] = start;
+        memset(out, 0, (size_t)axis->taps * sizeof *out);
+        for (int32_t t = 0; t < axis->taps && start + t < available; t++) {
+            sum += fmax(0, 1 - fabs(start + t + 0.5 - center) / scale);
+            const int32_t upto = (int32_t)lrint(sum / total * (1 << DMAE_WIDE_BITS));
+            out[t] = upto - given;
             given = upto;
         }
     }
+}
+
+void dmae_axis_fill(dmae_axis *axis, void *memory, int32_t taps, int32_t out, double from, double length,
+                    int32_t available, int flip) {
+    const double scale = length / out;
+    int32_t *start = memory;
+    *axis = (dmae_axis){out, taps, start, NULL, NULL};
+    if (is_wide(taps)) {
+        axis->wide = start + out;
+        fill_wide(axis, from, scale, available, flip);
+    } else {
+        axis->narrow = (uint8_t *)(start + out);
+        fill_narrow(axis, from, scale, available, flip);
+    }
+}
+
+static int32_t vectors_of(const dmae_shuffle_shape *shape, const dmae_axis *axis) {
+    const int32_t outputs = shape->bytes / 2;
+    return (axis->out + outputs - 1) / outputs;
+}
+
+/* Bases come last and at their most: two windows per lane. */
+size_t dmae_shuffle_bytes(const dmae_shuffle_shape *shape, const dmae_axis *axis) {
+    const size_t vectors = (size_t)vectors_of(shape, axis), lanes = (size_t)(shape->bytes / shape->lane);
+    return vectors * (size_t)shape->bytes * (1 + (size_t)axis->taps / 2) + vectors * lanes * 2 * sizeof(int32_t);
+}
+
+/* Points the outputs [from, to) at one window, and says whether they fit. */
+static int fill_window(const dmae_axis *axis, int32_t from, int32_t to, int32_t lane, uint8_t mark, int32_t *base, uint8_t *index) {
+    int32_t low = INT32_MAX, high = 0;
+    for (int32_t i = from; i < to && i < axis->out; i++) {
+        low = axis->start[i] < low ? axis->start[i] : low;
+        high = axis->start[i] > high ? axis->start[i] : high;
+    }
+    *base = low == INT32_MAX ? 0 : low;
+    if (high - *base + 1 >= lane && low != INT32_MAX)
+        return 0;
+    for (int32_t i = from; i < to; i++, index += 2) {
+        const int32_t offset = i < axis->out ? axis->start[i] - *base : 0;
+        index[0] = (uint8_t)(offset | mark);
+        index[1] = (uint8_t)((offset + 1) | mark);
+    }
+    return 1;
+}
+
+static int fill_indices(dmae_shuffle *shuffle, const dmae_shuffle_shape *shape, const dmae_axis *axis) {
+    const int32_t per_window = shape->lane / 2 / shuffle->windows;
+    const int32_t count = shuffle->vectors * (shape->bytes / shape->lane) * shuffle->windows;
+    for (int32_t w = 0; w < count; w++) {
+        const int32_t from = w * per_window;
+        const uint8_t mark = shuffle->windows == 2 && w % 2 ? shape->second : 0;
+        if (!fill_window(axis, from, from + per_window, shape->lane, mark, &shuffle->base[w], shuffle->index + 2 * from))
+            return 0;
+    }
+    return 1;
+}
+
+int dmae_shuffle_fill(dmae_shuffle *shuffle, void *memory, const dmae_shuffle_shape *shape, const dmae_axis *axis) {
+    const int32_t vectors = vectors_of(shape, axis), outputs = shape->bytes / 2, pairs = axis->taps / 2;
+    const size_t bytes = (size_t)vectors * (size_t)shape->bytes;
+    uint8_t *index = memory;
+    *shuffle = (dmae_shuffle){vectors, pairs, 1, (int32_t *)(index + bytes * (size_t)(1 + pairs)), index, index + bytes};
+    if (!fill_indices(shuffle, shape, axis)) {
+        shuffle->windows = 2;
+        if (!fill_indices(shuffle, shape, axis))
+            return 0;
+    }
+    uint8_t *to = shuffle->weight;
+    for (int32_t v = 0; v < vectors; v++)
+        for (int32_t p = 0; p < pairs; p++, to += shape->bytes)
+            for (int32_t k = 0; k < outputs; k++) {
+                const int32_t i = v * outputs + k;
+                const uint8_t *from = axis->narrow + (size_t)i * (size_t)axis->taps + 2 * p;
+                to[2 * k] = i < axis->out ? from[0] : 0;
+                to[2 * k + 1] = i < axis->out ? from[1] : 0;
+            }
+    return 1;
 }
