@@ -1,0 +1,44 @@
+"""Files that the data tests share: the demo's photographs as .beton, written by us and by stock ffcv."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dailymae_hf.data import write_beton
+
+COUNT = 50  # photographs in `photograph_folder`
+
+
+@pytest.fixture(scope="session")
+def our_beton(photograph_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """50 photographs in 10 classes, jpg mode."""
+    path = tmp_path_factory.mktemp("ours") / "ours.beton"
+    write_beton(photograph_folder, path, workers=2, progress=False)
+    return path
+
+
+def stock_write(path: Path, images: list[Image.Image], *, mode: str = "jpg", with_labels: bool = True) -> None:
+    """Write RGB images with stock ffcv's writer, the label being the image's number."""
+    from ffcv.fields import IntField, RGBImageField
+    from ffcv.writer import DatasetWriter
+
+    fields = {"picture": RGBImageField(write_mode=mode, jpeg_quality=90, smart_threshold=60_000)}
+    if with_labels:
+        fields["number"] = IntField()
+    samples = [(np.asarray(image), i)[: len(fields)] for i, image in enumerate(images)]
+    DatasetWriter(str(path), fields, num_workers=1).from_indexed_dataset(samples)
+
+
+@pytest.fixture(scope="session")
+def stock_beton(photographs: list[tuple[str, Image.Image]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ten photographs at 300 pixels, JPEG and raw mixed, as stock ffcv writes them; label = number."""
+    path = tmp_path_factory.mktemp("stock") / "stock.beton"
+    images = []
+    for number, (_, photograph) in enumerate(photographs):
+        small = photograph.copy()
+        small.thumbnail((300, 300) if number % 2 else (120, 120))
+        images.append(small)
+    stock_write(path, images, mode="smart")
+    return path

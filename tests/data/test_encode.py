@@ -1,0 +1,186 @@
+"""What is done to a picture before it is stored, against Pillow and the stated formulas."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from dailymae_hf.data.beton import MODE_JPG, MODE_RAW
+from dailymae_hf.data.encode import Encoded, EncodeOptions, encode_image
+from dailymae_hf.errors import CorruptSampleError
+
+RAW = EncodeOptions("raw", None, 90, "auto", 0, 0.5)
+RNG = np.random.default_rng(0)
+GRADIENT = np.linspace(0, 65535, 24 * 16).reshape(16, 24).astype(np.uint16)
+COLOURS = np.repeat(np.repeat(RNG.integers(0, 256, (2, 3, 3), dtype=np.uint8), 8, 0), 8, 1)  # (16, 24, 3)
+
+
+def encoded(image: Image.Image, kind: str, **save: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **save)
+    return buffer.getvalue()
+
+
+def pixels(result: Encoded) -> np.ndarray:
+    assert result.mode == MODE_RAW
+    return np.frombuffer(result.data, np.uint8).reshape(result.height, result.width, 3)
+
+
+def gray(values: np.ndarray) -> np.ndarray:
+    return np.repeat(values.astype(np.uint8)[..., None], 3, axis=2)
+
+
+def on_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    return rgb * (alpha[..., None] / 255) + 255 * (1 - alpha[..., None] / 255)
+
+
+ALPHA = np.repeat(np.linspace(0, 255, 24)[None], 16, 0).astype(np.uint8)
+BILEVEL = RNG.integers(0, 2, (16, 24)).astype(bool)
+
+
+def palette_with_transparency() -> bytes:
+    image = Image.fromarray(np.zeros((16, 24), np.uint8)).convert("P")
+    image.putpalette([10, 200, 30] + [0] * 765)
+    return encoded(image, "PNG", transparency=0)
+
+
+CONVERSIONS: dict[str, tuple[bytes, np.ndarray, float]] = {  # source, expected pixels, tolerance in levels
+    "rgb": (encoded(Image.fromarray(COLOURS), "PNG"), COLOURS, 0),
+    "gray": (encoded(Image.fromarray(COLOURS[..., 0]), "PNG"), gray(COLOURS[..., 0]), 0),
+    "bilevel": (encoded(Image.fromarray(BILEVEL), "PNG"), gray(BILEVEL * 255), 0),
+    "palette": (encoded(Image.fromarray(COLOURS).quantize(16), "PNG"), COLOURS, 6),
+    "rgba": (encoded(Image.fromarray(np.dstack([COLOURS, ALPHA])), "PNG"), on_white(COLOURS, ALPHA), 1),
+    "gray with alpha": (
+        encoded(Image.fromarray(np.dstack([COLOURS[..., 0], ALPHA])), "PNG"),
+        on_white(gray(COLOURS[..., 0]), ALPHA),
+        1,
+    ),
+    "transparent palette colour": (palette_with_transparency(), np.full((16, 24, 3), 255), 0),
+    "16 bit png": (encoded(Image.fromarray(GRADIENT), "PNG"), gray(np.rint(GRADIENT / 65535 * 255)), 0),
+    "16 bit tiff": (encoded(Image.fromarray(GRADIENT), "TIFF"), gray(np.rint(GRADIENT / 65535 * 255)), 0),
+    "32 bit tiff": (encoded(Image.fromarray(GRADIENT.astype(np.int32)), "TIFF"), gray(np.rint(GRADIENT / 257)), 0),
+    "cmyk jpeg": (encoded(Image.fromarray(COLOURS).convert("CMYK"), "JPEG", quality=100), COLOURS, 4),
+    "gray jpeg": (encoded(Image.fromarray(COLOURS[..., 0]), "JPEG", quality=100), gray(COLOURS[..., 0]), 4),
+    "animated gif": (
+        encoded(Image.fromarray(COLOURS), "GIF", save_all=True, append_images=[Image.new("RGB", (24, 16))]),
+        COLOURS,
+        6,
+    ),
+    "webp": (encoded(Image.fromarray(COLOURS), "WEBP", lossless=True), COLOURS, 0),
+}
+
+
+@pytest.mark.parametrize("kind", CONVERSIONS)
+def test_becomes_rgb(kind: str) -> None:
+    source, expected, tolerance = CONVERSIONS[kind]
+    assert np.abs(pixels(encode_image(source, 0, RAW)) - expected.astype(np.float64)).max() <= tolerance
+
+
+TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF 2.3, tag 0x112: what has to be done to see it upright
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: np.rot90(a),
+}
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("max_resolution", [None, 12])
+def test_orientation_is_applied(orientation: int, max_resolution: int | None) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    source = encoded(Image.fromarray(COLOURS), "JPEG", quality=100, subsampling=0, exif=exif)
+    options = EncodeOptions("raw", max_resolution, 90, "auto", 0, 0.5)
+    expected = TURNS[orientation](COLOURS)
+    if max_resolution:
+        expected = np.asarray(Image.fromarray(expected).resize((expected.shape[1] // 2, expected.shape[0] // 2), 3))
+    assert np.abs(pixels(encode_image(source, 0, options)) - expected.astype(np.float64)).mean() < 4
+
+
+@pytest.mark.parametrize("size", [(1411, 1000), (700, 999), (501, 100), (500, 400), (2, 2000)])
+def test_longest_side_is_limited(size: tuple[int, int]) -> None:
+    image = Image.new("RGB", size, (200, 100, 50))
+    result = encode_image(encoded(image, "PNG"), 0, EncodeOptions("jpg", 500, 90, "auto", 0, 0.5))
+    ratio = min(1, 500 / max(size))
+    assert (result.width, result.height) == tuple(max(1, round(side * ratio)) for side in size)
+    assert np.abs(np.asarray(Image.open(io.BytesIO(result.data))) - np.array([200, 100, 50.0])).max() <= 3
+
+
+def test_scaling_down_is_antialiased(photographs: list[tuple[str, Image.Image]]) -> None:
+    """Close to Pillow's antialiased bicubic of the fully decoded photograph, and flat for a checkerboard, which a filter without antialiasing would turn into stripes."""
+    errors = []
+    for _, photograph in photographs:
+        source = encoded(photograph, "JPEG", quality=95)
+        result = pixels(encode_image(source, 0, EncodeOptions("raw", 120, 90, "auto", 0, 0.5)))
+        exact = Image.open(io.BytesIO(source)).resize((result.shape[1], result.shape[0]), Image.Resampling.BICUBIC)
+        errors.append(np.abs(result - np.asarray(exact, np.float64)).mean())
+    assert np.mean(errors) < 1
+    assert max(errors) < 2  # a field of stars
+    board = np.indices((999, 999)).sum(0) % 2 * 255
+    result = pixels(encode_image(encoded(Image.fromarray(board.astype(np.uint8)), "PNG"), 0,
+                                 EncodeOptions("raw", 100, 90, "auto", 0, 0.5)))  # fmt: skip
+    assert np.abs(result - 127.5).max() < 8
+
+
+@pytest.mark.parametrize("size", [(16, 24), (8, 9)])
+def test_mode_smart_compresses_by_size(size: tuple[int, int]) -> None:
+    source = encoded(Image.new("RGB", size), "PNG")
+    threshold = 16 * 20 * 3
+    result = encode_image(source, 0, EncodeOptions("smart", None, 90, "auto", threshold, 0.5))
+    assert result.mode == (MODE_JPG if size[0] * size[1] * 3 > threshold else MODE_RAW)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.9, 1.0])
+def test_mode_proportion_compresses_the_share(share: float) -> None:
+    source = encoded(Image.new("RGB", (4, 4)), "PNG")
+    options = EncodeOptions("proportion", None, 90, "auto", 0, share)
+    jpegs = sum(encode_image(source, index, options).mode == MODE_JPG for index in range(400))
+    assert abs(jpegs / 400 - share) < 0.02
+
+
+def test_jpeg_has_restart_markers_and_stays_small(photographs: list[tuple[str, Image.Image]]) -> None:
+    total = plain = 0
+    for _, photograph in photographs:
+        source = encoded(photograph, "PNG")
+        result = encode_image(source, 0, EncodeOptions("jpg", 500, 90, "auto", 0, 0.5))
+        stored = Image.open(io.BytesIO(result.data))
+        reference = photograph.copy().resize(stored.size, Image.Resampling.BICUBIC)
+        without = encoded(reference, "JPEG", quality=90, subsampling="4:2:0")
+        assert b"\xff\xdd\x00\x04" in result.data  # DRI
+        np.testing.assert_array_equal(np.asarray(stored), np.asarray(Image.open(io.BytesIO(without))))
+        total, plain = total + len(result.data), plain + len(without)
+    assert total < 1.04 * plain
+
+
+PHOTO = encoded(Image.fromarray(np.repeat(np.repeat(COLOURS, 8, 0), 8, 1)), "JPEG")
+BROKEN = {
+    "empty": b"",
+    "text": b"this is not an image",
+    "half a jpeg": PHOTO[: len(PHOTO) // 2],
+    "half a png": encoded(Image.fromarray(COLOURS), "PNG")[:60],
+    "floating point": encoded(Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF"),
+    "no such file": "/nonexistent/photograph.jpg",
+    "too wide to store": encoded(Image.new("1", (70000, 1)), "PNG"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_images_are_refused(kind: str) -> None:
+    with pytest.raises(CorruptSampleError):
+        encode_image(BROKEN[kind], 0, RAW)
+
+
+def test_moments_are_those_of_the_pixels(photographs: list[tuple[str, Image.Image]]) -> None:
+    result = encode_image(encoded(photographs[0][1], "PNG"), 0, RAW, measure=True)
+    assert result.moments is not None
+    total, squares, count = result.moments
+    values = pixels(result).reshape(-1, 3) / 255
+    assert count == len(values)
+    np.testing.assert_allclose(total, values.sum(0))
+    np.testing.assert_allclose(squares, (values**2).sum(0))
