@@ -14,7 +14,16 @@ _HOME = {
     "write_beton": "writer",
 }
 
-__all__ = [*_HOME]
+__all__ = [
+    "BetonLoader",
+    "CropDecodeCenterCrop",
+    "CropDecodeRandomResizedCrop",
+    "PackedDCTField",
+    "convert_beton",
+    "inspect_beton",
+    "verify_beton",
+    "write_beton",
+]
 
 
 def __getattr__(name: str) -> Any:

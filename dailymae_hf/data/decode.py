@@ -10,6 +10,9 @@ and give uint8 (batch, 3, height, width), contiguous, without a buffer for the d
 from collections.abc import Callable
 from dataclasses import replace
 
+from . import ffcv_import  # noqa: F401  before anything of ffcv's
+
+# isort: split
 import numpy as np
 from ffcv.fields.rgb_image import SimpleRGBImageDecoder
 from ffcv.pipeline.allocation_query import AllocationQuery

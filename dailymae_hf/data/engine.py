@@ -70,7 +70,7 @@ class Engine:
     """
 
     def __init__(self, beton: Beton, operation: Operation, num_workers: int, *, pin: bool) -> None:
-        self.num_workers = min(num_workers, numba.config.NUMBA_NUM_THREADS)
+        self.num_workers = min(num_workers, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]  # set late
         self.operation = operation
         self.buffers = BatchBuffers(pin=pin)
         self.metadata = beton.metadata

@@ -95,9 +95,8 @@ class BetonLoader:
         if num_workers is not None and num_workers < 1:
             raise RecipeError(f"num_workers: {num_workers} threads cannot decode")
         # Here, and not above: these import ffcv and numba, which only a loader needs.
-        from dailymae_hf.data.engine import Engine
-
         from dailymae_hf.data.decode import CropDecodeCenterCrop, CropDecodeRandomResizedCrop
+        from dailymae_hf.data.engine import Engine
 
         self.path = Path(path)
         self.dataset = open_beton(self.path)
@@ -182,9 +181,7 @@ class BetonLoader:
         self._decoder.clear_errors()
         first, self._skip = self._skip, 0
         epoch = self._epoch
-        iterator = EpochIterator(
-            lambda: self._batches(epoch, first), len(self) - first, self._receive, str(self.path)
-        )
+        iterator = EpochIterator(lambda: self._batches(epoch, first), len(self) - first, self._receive, str(self.path))
         self._current = weakref.ref(iterator)
         return iterator
 
@@ -216,7 +213,7 @@ class BetonLoader:
 
     def _hear_errors(self) -> None:
         count, index, status = self._decoder.errors
-        if not count:
+        if index is None or status is None:
             return
         message = f"{self.path}: sample {index} cannot be decoded: {status_message(status)}"
         if self.on_error == "raise":

@@ -1,5 +1,6 @@
 """Files that the data tests share: the demo's photographs as .beton, written by us and by stock ffcv."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,6 @@ import pytest
 from PIL import Image
 
 from dailymae_hf.data import write_beton
-
-COUNT = 50  # photographs in `photograph_folder`
 
 
 @pytest.fixture(scope="session")
@@ -19,20 +18,30 @@ def our_beton(photograph_folder: Path, tmp_path_factory: pytest.TempPathFactory)
     return path
 
 
-def stock_write(path: Path, images: list[Image.Image], *, mode: str = "jpg", with_labels: bool = True) -> None:
-    """Write RGB images with stock ffcv's writer, the label being the image's number."""
+@pytest.fixture(scope="session")
+def stock_write() -> Callable[..., None]:
+    """`stock_write(path, RGB images, mode="jpg")`: stock ffcv's writer, the label being the image's number."""
+    pytest.importorskip("ffcv", reason="needs ffcv")
     from ffcv.fields import IntField, RGBImageField
     from ffcv.writer import DatasetWriter
 
-    fields = {"picture": RGBImageField(write_mode=mode, jpeg_quality=90, smart_threshold=60_000)}
-    if with_labels:
-        fields["number"] = IntField()
-    samples = [(np.asarray(image), i)[: len(fields)] for i, image in enumerate(images)]
-    DatasetWriter(str(path), fields, num_workers=1).from_indexed_dataset(samples)
+    def write(path: Path, images: list[Image.Image], *, mode: str = "jpg") -> None:
+        fields = {
+            "picture": RGBImageField(write_mode=mode, jpeg_quality=90, smart_threshold=60_000),
+            "number": IntField(),
+        }
+        samples = [(np.asarray(image), i) for i, image in enumerate(images)]
+        DatasetWriter(str(path), fields, num_workers=1).from_indexed_dataset(samples)
+
+    return write
 
 
 @pytest.fixture(scope="session")
-def stock_beton(photographs: list[tuple[str, Image.Image]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stock_beton(
+    photographs: list[tuple[str, Image.Image]],
+    stock_write: Callable[..., None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """The ten photographs at 300 pixels, JPEG and raw mixed, as stock ffcv writes them; label = number."""
     path = tmp_path_factory.mktemp("stock") / "stock.beton"
     images = []

@@ -182,7 +182,10 @@ def test_flipped_bits_never_raise_anything_else(small_file: Path) -> None:
 
 
 def test_zero_samples_are_not_written(tmp_path: Path) -> None:
-    with pytest.raises(BetonError, match="no sample"), BetonOutput(tmp_path / "x.beton", 4, with_labels=False) as output:
+    with (
+        pytest.raises(BetonError, match="no sample"),
+        BetonOutput(tmp_path / "x.beton", 4, with_labels=False) as output,
+    ):
         output.commit({})
     assert list(tmp_path.iterdir()) == []
 
@@ -196,7 +199,10 @@ def test_large_samples_enlarge_the_pages(tmp_path: Path) -> None:
             output.append(MODE_JPG, 8, 8, bytes([number]) * size)
         output.commit({})
     beton = open_beton(path)
-    first_page, last_page = beton.table_ptrs // beton.page_size, (beton.table_ptrs + beton.table_sizes - 1) // beton.page_size
+    first_page, last_page = (
+        beton.table_ptrs // beton.page_size,
+        (beton.table_ptrs + beton.table_sizes - 1) // beton.page_size,
+    )
     np.testing.assert_array_equal(first_page, last_page)
     with path.open("rb") as stream:
         for number, size in enumerate(sizes):

@@ -86,7 +86,7 @@ TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF 2.3, tag 0x112:
     5: lambda a: a.swapaxes(0, 1),
     6: lambda a: np.rot90(a, -1),
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: np.rot90(a),
+    8: np.rot90,
 }
 
 
@@ -113,7 +113,8 @@ def test_longest_side_is_limited(size: tuple[int, int]) -> None:
 
 
 def test_scaling_down_is_antialiased(photographs: list[tuple[str, Image.Image]]) -> None:
-    """Close to Pillow's antialiased bicubic of the fully decoded photograph, and flat for a checkerboard, which a filter without antialiasing would turn into stripes."""
+    """Close to Pillow's antialiased bicubic of the fully decoded photograph; and flat for a checkerboard, which a
+    filter without antialiasing would turn into stripes."""
     errors = []
     for _, photograph in photographs:
         source = encoded(photograph, "JPEG", quality=95)

@@ -66,14 +66,14 @@ def test_any_number_of_workers_gives_the_same_bytes(photograph_folder: Path, our
 
 
 @pytest.mark.parametrize("os_cache", [True, False])
-def test_stock_ffcv_reads_it(our_beton: Path, photograph_folder: Path, os_cache: bool) -> None:
-    """Both of its memory managers; images equal Pillow's decode of the stored JPEG."""
+def test_stock_ffcv_reads_it(our_beton: Path, os_cache: bool) -> None:
+    """Both of its memory managers; images are those that Pillow decodes, through the same resize."""
     pytest.importorskip("ffcv")
     from ffcv.fields.rgb_image import CenterCropRGBImageDecoder
     from ffcv.loader import Loader, OrderOption
     from ffcv.transforms import ToTensor
 
-    side = 600  # larger than any image's short side: compare through the same resize
+    side = 600
     pipelines = {"image": [CenterCropRGBImageDecoder((side, side), 1.0), ToTensor()]}
     loader = Loader(str(our_beton), 10, num_workers=1, os_cache=os_cache, order=OrderOption.SEQUENTIAL,
                     pipelines=pipelines)  # fmt: skip
@@ -88,17 +88,17 @@ def test_stock_ffcv_reads_it(our_beton: Path, photograph_folder: Path, os_cache:
                 top, left = (stored.shape[0] - short) // 2, (stored.shape[1] - short) // 2
                 square = stored[top : top + short, left : left + short]
                 expected = cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA)
-                assert np.abs(image.astype(float) - expected).mean() < 1
+                # stock ffcv decodes with libjpeg's fast inverse DCT and plain chroma upsampling
+                assert np.abs(image.astype(float) - expected).mean() < 4
                 assert label == beton.labels[seen]
                 seen += 1
     assert seen == 50
 
 
-def test_same_image_as_stock_ffcv_writes(photographs: list[tuple[str, Image.Image]], tmp_path: Path) -> None:
+def test_same_image_as_stock_ffcv_writes(
+    photographs: list[tuple[str, Image.Image]], stock_write: Any, tmp_path: Path
+) -> None:
     """Same quality and size: the JPEGs differ by nothing but restart markers, so the decoded pixels are equal."""
-    pytest.importorskip("ffcv")
-    from tests.data.conftest import stock_write  # type: ignore[import-not-found]
-
     images = [photograph.resize((320, 240)) for _, photograph in photographs]
     stock_write(tmp_path / "stock.beton", images)
     data = {"image": [{"bytes": png(image), "path": None} for image in images]}
