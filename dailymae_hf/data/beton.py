@@ -106,6 +106,14 @@ class Beton:
     def class_names(self) -> list[str] | None:
         return self.facts.get("class_names")
 
+    def locate(self, index: int) -> tuple[Path, int]:
+        """The file that holds a sample, and the sample's number there."""
+        return self.path, index
+
+    def map(self) -> np.ndarray:
+        """The file's bytes, uint8, read-only, read from the disk when they are looked at."""
+        return np.memmap(self.path, np.uint8, mode="r")
+
     def read(self, stream: BinaryIO, index: int) -> bytes:
         """The stored bytes of one sample's image, read from `stream` (this file, opened by the caller)."""
         return os.pread(stream.fileno(), int(self.sizes[index]), int(self.images["data_ptr"][index]))

@@ -9,7 +9,6 @@ import contextlib
 import sys
 import threading
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 from dailymae_hf.data import ffcv_import  # noqa: F401  before anything of ffcv's
 
@@ -35,9 +34,14 @@ class _TableCache(OSCacheManager):
     """FFCV's memory-mapped reader, made from tables that are already in memory and sorted."""
 
     def __init__(self, beton: Beton) -> None:
-        self.reader = SimpleNamespace(file_name=str(beton.path))
+        self.beton = beton
         self.ptrs, self.sizes = beton.table_ptrs, beton.table_sizes
         self.context = OSCacheContext(self)
+
+    def open(self) -> None:
+        """Map the file, or all files of a set; stock's own way knows one file only."""
+        if self.context.mmap is None:
+            self.context.mmap = self.beton.map()
 
 
 class BatchBuffers:
@@ -93,8 +97,7 @@ class Engine:
         numba.set_num_threads(self.num_workers)
         # The only layer of numba's three that aborts the process when two threads run parallel code at once.
         self.needs_lock = self.num_workers > 1 and numba.threading_layer() == "workqueue"
-        with self.cache.context:
-            pass
+        self.cache.open()
 
     def decode(self, rows: np.ndarray, batch_size: int) -> torch.Tensor:
         """Images (len(rows), 3, height, width), uint8, of the samples `rows` (uint64), in a buffer of `batch_size`."""

@@ -4,16 +4,15 @@ import logging
 import os
 import weakref
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from dailymae_hf._native import status_message
-from dailymae_hf.data.beton import open_beton
 from dailymae_hf.data.epoch import Batch, EpochIterator
 from dailymae_hf.data.order import BatchPlan, epoch_order
+from dailymae_hf.data.shards import BetonSource, open_betons
 from dailymae_hf.data.writer import available_cores
 from dailymae_hf.errors import BetonError, CorruptSampleError, RecipeError
 
@@ -43,7 +42,7 @@ class BetonLoader:
 
     Args:
         path: a .beton written by `write_beton` or by stock ffcv; the first image field and, where there is one, an
-            integer field are read.
+            integer field are read. Several files are read as one: a pattern (`train-*.beton`) or a list.
         batch_size: rows per batch of this rank.
         resolution: side of the output in pixels.
         num_workers: threads that decode; None takes the cores divided by the ranks on this machine. More than the
@@ -68,7 +67,7 @@ class BetonLoader:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: BetonSource,
         batch_size: int,
         *,
         resolution: int,
@@ -98,8 +97,8 @@ class BetonLoader:
         from dailymae_hf.data.decode import CropDecodeCenterCrop, CropDecodeRandomResizedCrop
         from dailymae_hf.data.engine import Engine
 
-        self.path = Path(path)
-        self.dataset = open_beton(self.path)
+        self.dataset = open_betons(path)
+        self.path = self.dataset.path
         self.plan = BatchPlan(len(self.dataset), batch_size, rank, world_size, drop_last)
         if len(self.plan) == 0:
             raise BetonError(
@@ -215,7 +214,8 @@ class BetonLoader:
         count, index, status = self._decoder.errors
         if index is None or status is None:
             return
-        message = f"{self.path}: sample {index} cannot be decoded: {status_message(status)}"
+        path, number = self.dataset.locate(index)
+        message = f"{path}: sample {number} cannot be decoded: {status_message(status)}"
         if self.on_error == "raise":
             raise CorruptSampleError(f"{message} (`dailymae verify` lists all such samples)")
         logger.warning("%s; %d such samples in this batch are black", message, count)

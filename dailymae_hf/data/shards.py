@@ -22,7 +22,7 @@ from dailymae_hf.errors import BetonError
 
 BetonSource = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 _MAP_FIXED = 0x10  # the same on Linux and macOS; Python's mmap module does not name it
-_COUNTS = ("carried_over", "skipped", "measured_images")
+_COUNTS = ("carried_over", "skipped", "measured_images", "measured_pixels")
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,8 @@ def _facts(all_facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     first = all_facts[0]
     facts = {key: value for key, value in first.items() if all(f.get(key) == value for f in all_facts)}
     facts |= {key: sum(f[key] for f in all_facts) for key in _COUNTS if all(key in f for f in all_facts)}
-    if all("mean" in f and "std" in f and f.get("measured_images") for f in all_facts):
-        weights = np.array([f["measured_images"] for f in all_facts], dtype=float)[:, None] / facts["measured_images"]
+    if "measured_pixels" in facts:
+        weights = np.array([f["measured_pixels"] for f in all_facts], dtype=float)[:, None] / facts["measured_pixels"]
         means, stds = (np.array([f[key] for f in all_facts]) for key in ("mean", "std"))
         mean = (weights * means).sum(axis=0)
         std = np.sqrt((weights * (stds**2 + means**2)).sum(axis=0) - mean**2)

@@ -47,6 +47,7 @@ def write_beton(
     smart_threshold: int | None = None,
     compress_probability: float = 0.5,
     transcode: str = "auto",
+    shard: tuple[int, int] | None = None,
     workers: int | None = None,
     on_error: str = "stop",
     progress: bool = True,
@@ -75,6 +76,9 @@ def write_beton(
         transcode: "auto" carries JPEG sources that fit `max_resolution` over without loss and compresses the rest;
             "never" decodes and compresses all; "always" counts a JPEG source that cannot be carried over as broken, so
             that no image is ever compressed a second time.
+        shard: (I, N): the I-th (from 0) of N equal parts of the source, as a file of its own beside `path` with its
+            number in the name (`shard_path`). N machines write one each; together they hold the samples of the one
+            file in its order, and `BetonLoader` reads them as that file.
         workers: processes; None takes one per available core, 1 works in this process.
         on_error: "stop" at the first broken image, or "skip" and count them.
         progress: show a progress bar with images/s and the time left.
@@ -95,6 +99,11 @@ def write_beton(
         on_error=on_error,
     )
     dataset, class_names = choose_columns(open_source(source, split), image_column, label_column)
+    first = 0
+    if shard is not None:
+        path = shard_path(path, *shard)
+        first, end = (len(dataset) * part // shard[1] for part in (shard[0], shard[0] + 1))
+        dataset = dataset.select(range(first, end))
     with_labels = "label" in dataset.features
     options = EncodeOptions(mode, max_resolution, quality, transcode, smart_threshold or 0, compress_probability)
     total = len(dataset)
@@ -108,7 +117,7 @@ def write_beton(
         for start in range(0, total, _CHUNK):
             rows = dataset[start : start + _CHUNK]
             labels.extend(rows["label"] if with_labels else [])
-            items = [(start + i, stored_image(value)) for i, value in enumerate(rows["image"])]
+            items = [(first + start + i, stored_image(value)) for i, value in enumerate(rows["image"])]
             yield items, options, max(8, total // _MEASURED)
 
     with (
@@ -120,8 +129,8 @@ def write_beton(
             for item in chunk:
                 if isinstance(item, Broken):
                     if on_error == "stop":
-                        raise CorruptSampleError(f"{name}: image {index} is broken: {item.reason}")
-                    report.skipped.append((index, item.reason))
+                        raise CorruptSampleError(f"{name}: image {first + index} is broken: {item.reason}")
+                    report.skipped.append((first + index, item.reason))
                 else:
                     label = labels[index] if with_labels else None
                     output.append(item.mode, item.width, item.height, item.data, -1 if label is None else int(label))
@@ -130,9 +139,17 @@ def write_beton(
                         moments.append(item.moments)
                 index += 1
             bar.update(len(chunk))
-        output.commit(_facts(options, report, class_names, moments))
+        output.commit(_facts(options, report, class_names, moments) | ({"shard": list(shard)} if shard else {}))
     report.num_samples = output.num_samples
     return report
+
+
+def shard_path(path: str | os.PathLike[str], index: int, count: int) -> Path:
+    """`train.beton` -> `train-00002-of-00016.beton`. Raises RecipeError unless 0 <= index < count."""
+    if not 0 <= index < count:
+        raise RecipeError(f"shard: {index}/{count}: shards are numbered from 0 to {count - 1}")
+    whole = Path(path)
+    return whole.with_name(f"{whole.stem}-{index:05d}-of-{count:05d}{whole.suffix}")
 
 
 def available_cores() -> int:
@@ -188,5 +205,6 @@ def _facts(
         pixels = sum(count for _, _, count in moments)
         mean = np.sum([total for total, _, _ in moments], axis=0) / pixels
         std = np.sqrt(np.sum([squares for _, squares, _ in moments], axis=0) / pixels - mean**2)
-        facts |= {"mean": mean.round(4).tolist(), "std": std.round(4).tolist(), "measured_images": len(moments)}
+        measured = {"measured_images": len(moments), "measured_pixels": int(pixels)}
+        facts |= {"mean": mean.round(4).tolist(), "std": std.round(4).tolist(), **measured}
     return facts
