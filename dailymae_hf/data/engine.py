@@ -9,6 +9,7 @@ import contextlib
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any, ClassVar
 
 from dailymae_hf.data import ffcv_import  # noqa: F401  before anything of ffcv's
 
@@ -33,6 +34,8 @@ _one_at_a_time = threading.Lock()  # for the threading layer that cannot run two
 class _TableCache(OSCacheManager):
     """FFCV's memory-mapped reader, made from tables that are already in memory and sorted."""
 
+    _compiled_reader: ClassVar[Any] = None  # it depends on no file: compiled once per process
+
     def __init__(self, beton: Beton) -> None:
         self.beton = beton
         self.ptrs, self.sizes = beton.table_ptrs, beton.table_sizes
@@ -42,6 +45,11 @@ class _TableCache(OSCacheManager):
         """Map the file, or all files of a set; stock's own way knows one file only."""
         if self.context.mmap is None:
             self.context.mmap = self.beton.map()
+
+    def compile_reader(self) -> Any:
+        if _TableCache._compiled_reader is None:
+            _TableCache._compiled_reader = super().compile_reader()
+        return _TableCache._compiled_reader
 
 
 class BatchBuffers:
