@@ -68,7 +68,7 @@ def test_center_crop_is_pillows(name: str, request: pytest.FixtureRequest) -> No
     """Resize the shorter side to 256/224 of the output, cut the middle: the evaluation transform of the ViT recipes."""
     path = request.getfixturevalue(name)
     beton = open_beton(path)
-    batches = epoch(path, 4, shuffle=False, drop_last=False, center_crop=224 / 256, resolution=56)
+    batches = epoch(path, 4, shuffle=False, drop_last=False, center_crop=224 / 256, resolution=224)
     images = torch.cat([batch["pixel_values"] for batch in batches]).numpy()
     assert indices(batches) == list(range(len(beton)))
     errors = []
@@ -80,10 +80,10 @@ def test_center_crop_is_pillows(name: str, request: pytest.FixtureRequest) -> No
             else:
                 stored = Image.open(io.BytesIO(data))
             short = min(stored.size)
-            sides = [64 if side == short else int(64 * side / short) for side in stored.size]  # torchvision's Resize
+            sides = [256 if side == short else int(256 * side / short) for side in stored.size]  # torchvision's Resize
             resized = stored.resize((sides[0], sides[1]), Image.Resampling.BILINEAR)
-            left, top = round((resized.width - 56) / 2), round((resized.height - 56) / 2)
-            expected = np.asarray(resized.crop((left, top, left + 56, top + 56)), np.float64).transpose(2, 0, 1)
+            left, top = round((resized.width - 224) / 2), round((resized.height - 224) / 2)
+            expected = np.asarray(resized.crop((left, top, left + 224, top + 224)), np.float64).transpose(2, 0, 1)
             errors.append(np.abs(images[number] - expected).mean())
     assert np.mean(errors) < 1
     assert max(errors) < 4  # a field of stars
@@ -267,7 +267,7 @@ def test_two_loaders_at_once_where_numba_cannot(our_beton: Path) -> None:
     """numba aborts the process when its `workqueue` layer is entered twice: there the loaders take turns."""
     done = run(
         "import sys; from dailymae_hf.data import BetonLoader\n"
-        "a, b = (BetonLoader(sys.argv[1], 2, resolution=224, num_workers=2, seed=s) for s in (0, 1))\n"
+        "a, b = (BetonLoader(sys.argv[1], 2, resolution=96, num_workers=2, seed=s) for s in (0, 1))\n"
         "for _ in range(3):\n"
         "    for _pair in zip(a, b): pass\n"
         "import numba; print(numba.threading_layer())\n",
