@@ -67,11 +67,14 @@ def format_plan(
     return "\n".join([*lines, *(f"- {note}" for note in notes)])
 
 
-def draw_plan(estimates: Sequence[Estimate], path: str | Path, *, source: str, budget_seconds: float | None = None):
+def draw_plan(
+    estimates: Sequence[Estimate], path: str | Path, *, source: str, budget_seconds: float | None = None
+) -> None:
     """Writes a PNG: one bar per schedule, a segment per stage, coloured by size and hatched where the loader limits."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - `dailymae write` needs no matplotlib
-    from matplotlib.figure import Figure  # noqa: PLC0415
-    from matplotlib.patches import Patch  # noqa: PLC0415
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     longest = max(estimate.seconds for estimate in estimates)
     unit, name = (3600, "hours") if longest >= 2 * 3600 else (60, "minutes") if longest >= 120 else (1, "seconds")
@@ -79,10 +82,8 @@ def draw_plan(estimates: Sequence[Estimate], path: str | Path, *, source: str, b
     shade = {size: 0.25 + 0.6 * (i + 1) / len(sizes) for i, size in enumerate(sizes)}
     figure = Figure(figsize=(9, 1.6 + 0.55 * len(estimates)), layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    from matplotlib import colormaps  # noqa: PLC0415
-
     blues = colormaps["Blues"]
+    axes = figure.add_subplot()
     for row, estimate in enumerate(estimates):
         left = estimate.start_seconds / unit
         axes.barh(row, left, color="0.8")
