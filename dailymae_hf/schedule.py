@@ -11,6 +11,7 @@ A resolution schedule in a recipe is one of
         - {resolution: 224, share: 0.4}
         - {resolution: 160, share: 0.3, mask_ratio: 0.5}
         - {resolution: 224, share: 0.3}
+    resolution_schedule: {fit: 18h, low: 160}   # dailymae_hf.plan replaces it by stages that end in time
 """
 
 import difflib
@@ -32,6 +33,7 @@ _KEYS = {
     "palindrome": _RAMP_KEYS,
     "stages": frozenset({"stages", "mask_ratio", "keep_visible"}),
 }
+_FIT_KEYS = frozenset({"fit", "low", "mask_ratio", "keep_visible"})
 _STAGE_KEYS = frozenset({"resolution", "share", "mask_ratio"})
 
 
@@ -106,6 +108,8 @@ class ResolutionSchedule:
         """
         spec = {"kind": "constant"} if spec is None else spec
         check_keys(spec)
+        if is_fit(spec):
+            raise RecipeError(f"{FIELD}.fit: has to be fitted to a measured speed first, as recipes/pretrain.py does")
         kind = spec["kind"]
         if kind == "stages":
             sizes, ends, own_ratios = _explicit_stages(spec, epochs)
@@ -124,10 +128,18 @@ class ResolutionSchedule:
         return cls(stages, tuple(ends))
 
 
+def is_fit(spec: Any) -> bool:
+    """Whether a recipe leaves the schedule to the planner: {fit: 18h}."""
+    return isinstance(spec, Mapping) and "fit" in spec
+
+
 def check_keys(spec: Any) -> None:
     """Raise `RecipeError` for what is wrong with a recipe's `resolution_schedule` whatever the model: kind and keys."""
     if not isinstance(spec, Mapping):
         raise RecipeError(f"{FIELD}: expected keys and values, got {spec!r}")
+    if is_fit(spec):
+        _check_known(spec, _FIT_KEYS, FIELD)
+        return
     kind = spec.get("kind")
     if kind not in _KEYS:
         told = (

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import RecipeError
 from .estimate import Conditions, estimate_stage
@@ -32,6 +33,14 @@ class FittedSchedule:
     @property
     def epochs(self) -> int:
         return sum(stage.epochs for stage in self.stages)
+
+    def to_recipe(self) -> dict[str, Any]:
+        """The value of `resolution_schedule` that gives these stages over `num_train_epochs: epochs`."""
+        stages = [
+            {"resolution": s.resolution, "share": s.epochs / self.epochs, "mask_ratio": s.mask_ratio}
+            for s in self.stages
+        ]
+        return {"kind": "stages", "stages": stages}
 
     @property
     def stage_of_epoch(self) -> list[PlannedStage]:

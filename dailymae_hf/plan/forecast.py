@@ -1,4 +1,4 @@
-"""A run beside its plan: when it will end at the speed it has, whether that keeps the budget, and what makes it late."""
+"""A run beside its plan: when it will end at the speed it has, whether it keeps the budget, what makes it late."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -6,6 +6,7 @@ from dailymae_hf.errors import RecipeError
 from dailymae_hf.plan import Conditions, Machines, Run, Throughput, estimate_run, fit_schedule
 from dailymae_hf.plan.fit import low_resolutions
 from dailymae_hf.plan.throughput import LoaderSpeed, StepSpeed
+from dailymae_hf.schedule import ResolutionSchedule, check_keys
 
 
 def conditions(loader=(), start_seconds=5.0, epoch_seconds=1.0):
@@ -68,6 +69,17 @@ def test_the_fit_keeps_the_budget_and_ends_at_full_size(share, margin):
     assert all(stage.resolution % 16 == 0 for stage in found.stages)
 
 
+@pytest.mark.parametrize("epochs", [2, 3, 7, 40, 97, 800, 1601])
+@pytest.mark.parametrize("share", [0.75, 0.83, 0.91, 0.99])
+def test_the_schedule_in_a_recipe_has_the_fitted_epochs(epochs, share):
+    found = fit(share * seconds_by_hand([224] * epochs), epochs)
+    schedule = ResolutionSchedule.from_dict(found.to_recipe(), epochs=found.epochs, patch_size=16)
+    stages = [schedule.stage(epoch) for epoch in range(found.epochs)]
+    assert [(s.resolution, s.mask_ratio) for s in stages] == [
+        (s.resolution, s.mask_ratio) for s in found.stage_of_epoch
+    ]
+
+
 def test_the_mask_ratio_may_follow_the_size():
     found = fit(0.85 * FULL, 40, mask_ratio=lambda size: 0.75 if size == 224 else 0.66)
     assert {(s.resolution == 224, s.mask_ratio) for s in found.stages} == {(True, 0.75), (False, 0.66)}
@@ -90,3 +102,12 @@ def test_sizes_below_full():
     assert low_resolutions(224, 16) == [208, 192, 176, 160]
     assert low_resolutions(224, 14) == [210, 196, 182, 168]
     assert low_resolutions(224, 16, floor=128) == [208, 192, 176, 160, 144, 128]
+
+
+def test_a_recipe_may_ask_for_a_fit_but_a_schedule_cannot_be_made_of_it_unfitted():
+    spec = {"fit": "18h", "low": 160, "keep_visible": True}
+    check_keys(spec)
+    with pytest.raises(RecipeError, match=r"resolution_schedule\.fit: .*measured"):
+        ResolutionSchedule.from_dict(spec, epochs=8, patch_size=16)
+    with pytest.raises(RecipeError, match=r"resolution_schedule\.hihg: .*nearest"):
+        check_keys({"fit": "18h", "hihg": 224})
