@@ -1,9 +1,26 @@
 # `make demo` and `make test` start from a bare Debian or Ubuntu machine; PYTHON=... picks the interpreter (3.11+).
 python := .venv/bin/python
+demo   := outputs/demo
+# Every choice that accelerate would otherwise warn about: one process, which takes the GPU where there is one.
+launch := .venv/bin/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: install test lint
+.PHONY: install demo demo-stock test lint native bench
 install:
 	@bash scripts/bootstrap.sh
+
+demo: $(demo)/validation.beton
+	$(launch) recipes/pretrain.py recipes/configs/demo.yaml
+	@$(python) scripts/demo_summary.py $(demo) --beside $(demo)-stock
+
+# The same run from the weights that transformers' class draws, to be held against the demo's.
+demo-stock: $(demo)/validation.beton
+	$(launch) recipes/pretrain.py recipes/configs/demo.yaml --initialization stock --output_dir $(demo)-stock
+	@$(python) scripts/demo_summary.py $(demo)-stock
+
+$(demo)/validation.beton: scripts/demo_photographs.py | install
+	$(python) scripts/demo_photographs.py $(demo)/photographs
+	.venv/bin/dailymae write $(demo)/photographs/train $(demo)/train.beton
+	.venv/bin/dailymae write $(demo)/photographs/validation $(demo)/validation.beton
 
 # PYTEST_ARGS="tests/native -x" and the like
 test: install
@@ -13,3 +30,12 @@ lint: install
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m mypy
+
+# The kernel alone, after a change to its sources; `make install` does it as well.
+native: install
+	$(python) setup.py --quiet build_ext --inplace --force
+
+bench: install
+	@bash scripts/bench_contenders.sh
+	$(python) benchmarks/bench_loader.py --out benchmarks/results/loader.json
+	$(python) benchmarks/bench_footprint.py --out benchmarks/results/footprint.json

@@ -30,6 +30,7 @@ _SKIMAGE = {
 _SKLEARN = {"china": "china.jpg", "flower": "flower.jpg"}
 
 TILES_PER_PHOTOGRAPH = {"train": 100, "validation": 30}
+LONGEST_SIDE = 640
 SMALLEST_TILE, LARGEST_TILE = 112, 224  # pixels; 224 is all that fits into half of the smallest photograph
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, as Pillow's crop takes it
@@ -54,16 +55,20 @@ def half_box(size: tuple[int, int], split: str) -> Box:
     return (0, 0, width, height // 2) if split == "train" else (0, height // 2, width, height)
 
 
-def tile_boxes(size: tuple[int, int], split: str, count: int, rng: np.random.Generator) -> list[Box]:
-    """`count` squares of random size and place inside `half_box`; they overlap each other."""
-    left, top, right, bottom = half_box(size, split)
-    largest = min(LARGEST_TILE, right - left, bottom - top)
+def half(photograph: Image.Image, split: str) -> Image.Image:
+    """`split`'s half, scaled down to a longest side of 640 pixels: a tile of more would show a plain surface."""
+    part = photograph.crop(half_box(photograph.size, split))  # first: scaling mixes neighbouring pixels
+    part.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    return part
+
+
+def tile_boxes(size: tuple[int, int], count: int, rng: np.random.Generator) -> list[Box]:
+    """`count` squares of random size and place in a picture of `size` (width, height); they overlap each other."""
     boxes = []
     for _ in range(count):
-        side = int(rng.integers(SMALLEST_TILE, largest, endpoint=True))
-        x = int(rng.integers(left, right - side, endpoint=True))
-        y = int(rng.integers(top, bottom - side, endpoint=True))
-        boxes.append((x, y, x + side, y + side))
+        side = int(rng.integers(SMALLEST_TILE, min(LARGEST_TILE, *size), endpoint=True))
+        left, top = (int(rng.integers(0, length - side, endpoint=True)) for length in size)
+        boxes.append((left, top, left + side, top + side))
     return boxes
 
 
@@ -76,8 +81,9 @@ def cut_tiles(folder: Path, tiles_per_photograph: dict[str, int]) -> dict[str, i
         for name, photograph in photographs():
             target = folder / split / name
             target.mkdir(parents=True)
-            for number, box in enumerate(tile_boxes(photograph.size, split, count, rng)):
-                photograph.crop(box).save(target / f"{number:03d}.jpg", quality=95)
+            part = half(photograph, split)
+            for number, box in enumerate(tile_boxes(part.size, count, rng)):
+                part.crop(box).save(target / f"{number:03d}.jpg", quality=95)
         counts[split] = len(list((folder / split).glob("*/*.jpg")))
     return counts
 

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from scripts.demo_photographs import SMALLEST_TILE, cut_tiles, tile_boxes
+from scripts.demo_photographs import SMALLEST_TILE, cut_tiles, half, half_box, tile_boxes
 
 
 def test_ten_different_colour_photographs(photographs):
@@ -31,22 +31,34 @@ def test_folder_is_an_image_folder_of_jpegs(photograph_folder, photographs):
             assert max(image.size) <= 400
 
 
-def test_training_and_validation_tiles_share_no_pixel(photographs):
+def test_training_and_validation_halves_share_no_pixel(photographs):
     for name, photograph in photographs:
-        seen = {}
+        owner = np.zeros((photograph.height, photograph.width), int)
         for split in ("train", "validation"):
-            seen[split] = np.zeros((photograph.height, photograph.width), bool)
-            boxes = tile_boxes(photograph.size, split, 200, np.random.default_rng(1))
-            assert len(set(boxes)) > 150, name
-            for left, top, right, bottom in boxes:
-                assert right - left == bottom - top >= SMALLEST_TILE
-                assert left >= 0
-                assert top >= 0
-                assert right <= photograph.width
-                assert bottom <= photograph.height
-                seen[split][top:bottom, left:right] = True
-        assert not (seen["train"] & seen["validation"]).any(), name
-        assert min(part.mean() for part in seen.values()) > 0.3, f"{name}: the tiles leave most of a half out"
+            left, top, right, bottom = half_box(photograph.size, split)
+            owner[top:bottom, left:right] += 1
+            part = half(photograph, split)
+            assert max(part.size) <= 640
+            assert min(part.size) >= 224, f"{name}: no room for the largest tile"
+            if max(right - left, bottom - top) <= 640:
+                assert part.tobytes() == photograph.crop((left, top, right, bottom)).tobytes()
+        assert (owner == 1).all(), f"{name}: the halves overlap or leave pixels out"
+
+
+def test_tile_boxes_fill_the_picture_and_stay_inside():
+    boxes = np.array(tile_boxes((300, 240), 200, np.random.default_rng(1)))
+    left, top, right, bottom = boxes.T
+    assert (left >= 0).all()
+    assert (top >= 0).all()
+    assert (right <= 300).all()
+    assert (bottom <= 240).all()
+    assert (right - left == bottom - top).all()
+    assert (right - left).min() >= SMALLEST_TILE
+    assert len(np.unique(boxes, axis=0)) > 150
+    seen = np.zeros((240, 300), bool)
+    for x0, y0, x1, y1 in boxes:
+        seen[y0:y1, x0:x1] = True
+    assert seen.mean() > 0.9
 
 
 def test_tiles_are_an_image_folder_and_the_same_each_time(tmp_path):
