@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -47,7 +47,7 @@ _METADATA_DTYPES = {
     6: np.dtype("<u8"),
 }
 MODE_JPG, MODE_RAW, MODE_DCT = 0, 1, 2
-MODE_NAMES = {MODE_JPG: "jpg", MODE_RAW: "raw", MODE_DCT: "dct"}
+MODE_NAMES: dict[int, Literal["jpg", "raw", "dct"]] = {MODE_JPG: "jpg", MODE_RAW: "raw", MODE_DCT: "dct"}
 PACKED_FIELD_MAGIC = b"DMAEDCT"  # how the arguments of a PackedDCTField begin (docs/packed-dct.md)
 
 
