@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import CorruptSampleError, DailyMAEError, MissingDependencyError
 
-OK, TRUNCATED, CORRUPT, UNSUPPORTED, SIZE_MISMATCH, OUT_OF_MEMORY, BAD_ARGUMENT = range(7)
+OK, TRUNCATED, CORRUPT, UNSUPPORTED, SIZE_MISMATCH, OUT_OF_MEMORY, BAD_ARGUMENT, NO_SPACE = range(8)
 
 MODES = {"jpg": 0, "raw": 1, "dct": 2}
 SIMD_LEVELS = {"auto": -1, "scalar": 0, "portable": 1, "avx2": 2, "avx512": 3}
@@ -44,6 +44,7 @@ _MESSAGES = {
     SIZE_MISMATCH: "the sample's own size is not the one that the file's table gives",
     OUT_OF_MEMORY: "out of memory",
     BAD_ARGUMENT: "an argument is out of range",
+    NO_SPACE: "the result does not fit into its buffer",
 }
 
 

@@ -15,6 +15,7 @@ enum {
     DMAE_SIZE_MISMATCH = 4, /* the sample's own size is not the one in the file's table */
     DMAE_OUT_OF_MEMORY = 5,
     DMAE_BAD_ARGUMENT = 6,
+    DMAE_NO_SPACE = 7, /* the caller's buffer is too small; the size needed is reported */
 };
 
 /* How a sample is stored; 0 and 1 are FFCV's own numbers for RGBImageField. */
@@ -63,6 +64,31 @@ DMAE_API void dmae_random_resized_crop(const dmae_params *params, uint64_t sampl
                                        uint32_t width, dmae_box *box, int32_t *flip);
 DMAE_API void dmae_center_crop(const dmae_params *params, uint32_t height, uint32_t width, uint32_t out_height,
                                uint32_t out_width, dmae_box *box);
+
+/* What a writer wants to know before it decides between carrying coefficients over and compressing anew.
+ * Mirrored field by field in codec.py. */
+typedef struct dmae_jpeg_facts {
+    int32_t width, height, components;
+    int32_t color;      /* DMAE_COLOR_* of internal.h; 0: another */
+    int32_t h[4], v[4]; /* sampling factors */
+    int32_t precision;  /* bits per sample */
+    int32_t progressive, arithmetic;
+    int32_t orientation;      /* 1..8 as in EXIF; 1 where the file does not say */
+    int32_t restart_interval; /* MCUs between restart markers, 0: none */
+    int32_t carry_over;       /* DMAE_OK, or DMAE_UNSUPPORTED where the image must be decoded and compressed anew */
+} dmae_jpeg_facts;
+DMAE_API int32_t dmae_jpeg_read_facts(const uint8_t *src, uint64_t size, dmae_jpeg_facts *facts);
+
+/* Lossless conversions: the quantised coefficients of the result are those of `src`, turned upright as its EXIF
+ * orientation asks. A JPEG result is baseline, with a restart marker after every `restart_mcus` MCUs (0: chosen for
+ * the image) and Huffman tables made for it; quantisation tables and the meaning of the components stay; EXIF, ICC
+ * and comments go. *written: size of the result, also when `capacity` is too small for it (DMAE_NO_SPACE).
+ * DMAE_UNSUPPORTED: cannot be done without loss (dmae_jpeg_facts.carry_over says so beforehand). */
+DMAE_API int32_t dmae_transcode_jpeg(const uint8_t *src, uint64_t size, int32_t restart_mcus, uint8_t *dst,
+                                     uint64_t capacity, uint64_t *written);
+DMAE_API int32_t dmae_pack_jpeg(const uint8_t *src, uint64_t size, uint8_t *dst, uint64_t capacity, uint64_t *written);
+DMAE_API int32_t dmae_unpack_to_jpeg(const uint8_t *src, uint64_t size, int32_t restart_mcus, uint8_t *dst,
+                                     uint64_t capacity, uint64_t *written);
 
 /* The DMAE_SIMD_* level that this machine would use under `cap`. */
 DMAE_API int32_t dmae_simd_level(int32_t cap);

@@ -1,0 +1,37 @@
+/* The lossless conversions that writers call: JPEG -> JPEG with restart markers, JPEG -> packed, packed -> JPEG. */
+#include "transcode.h"
+
+int32_t dmae_transcode_jpeg(const uint8_t *src, uint64_t size, int32_t restart_mcus, uint8_t *dst,
+                            uint64_t capacity, uint64_t *written) {
+    dmae_coefficients image;
+    *written = 0;
+    int status = dmae_coefficients_read(src, size, 1, &image);
+    if (status != DMAE_OK)
+        return status;
+    status = dmae_coefficients_write(&image, restart_mcus, dst, capacity, written);
+    dmae_coefficients_free(&image);
+    return status;
+}
+
+int32_t dmae_pack_jpeg(const uint8_t *src, uint64_t size, uint8_t *dst, uint64_t capacity, uint64_t *written) {
+    dmae_coefficients image;
+    *written = 0;
+    int status = dmae_coefficients_read(src, size, 1, &image);
+    if (status != DMAE_OK)
+        return status;
+    status = dmae_coefficients_pack(&image, dst, capacity, written);
+    dmae_coefficients_free(&image);
+    return status;
+}
+
+int32_t dmae_unpack_to_jpeg(const uint8_t *src, uint64_t size, int32_t restart_mcus, uint8_t *dst,
+                            uint64_t capacity, uint64_t *written) {
+    dmae_coefficients image;
+    *written = 0;
+    int status = dmae_coefficients_unpack(src, size, &image);
+    if (status != DMAE_OK)
+        return status;
+    status = dmae_coefficients_write(&image, restart_mcus, dst, capacity, written);
+    dmae_coefficients_free(&image);
+    return status;
+}
