@@ -19,7 +19,7 @@ _FIRST_SIDEWAYS = 5  # EXIF orientations 5 to 8 swap width and height
 
 
 class _Facts(ctypes.Structure):  # struct dmae_jpeg_facts of kernel.h
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("width", ctypes.c_int32),
         ("height", ctypes.c_int32),
         ("components", ctypes.c_int32),
@@ -36,7 +36,7 @@ class _Facts(ctypes.Structure):  # struct dmae_jpeg_facts of kernel.h
 
 
 class _Plane(ctypes.Structure):  # struct dmae_plane of internal.h
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("data", ctypes.c_void_p),
         ("stride", ctypes.c_ssize_t),
         ("x0", ctypes.c_int32),
@@ -49,7 +49,7 @@ class _Plane(ctypes.Structure):  # struct dmae_plane of internal.h
 
 
 class _Planes(ctypes.Structure):  # struct dmae_planes of internal.h
-    _fields_ = [("count", ctypes.c_int32), ("color", ctypes.c_int32), ("plane", _Plane * 4)]  # noqa: RUF012
+    _fields_ = [("count", ctypes.c_int32), ("color", ctypes.c_int32), ("plane", _Plane * 4)]
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,8 @@ def jpeg_header(data: bytes) -> JpegHeader:
     """Read a JPEG's header only.
 
     Raises:
-        CorruptSampleError: not a JPEG, or damaged before its first scan.
+        CorruptSampleError: not a JPEG, of a kind that libjpeg does not read (12-bit, lossless), or damaged before its
+            first scan.
     """
     facts = _Facts()
     check_status(_library().dmae_jpeg_read_facts(data, len(data), ctypes.byref(facts)), f"JPEG of {len(data)} bytes")

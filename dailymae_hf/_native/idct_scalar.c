@@ -1,34 +1,29 @@
-/* Inverse DCTs in plain C, from natural order: the same sums as idct_lanes.h, one block at a time. Each step is a
- * loop over eight columns without branches, which compilers turn into the vectors that every machine has. */
+/* Inverse DCTs without vector instructions, from natural order: libjpeg's factored sums, one row or column at a time,
+ * leaving out what the bitmap says is zero. */
 #include <string.h>
 
 #include "idct.h"
 
-typedef uint32_t sum; /* wraps at 32 bits, as the vector registers do */
+/* Sums wrap at 32 bits, as the vector registers do: factored or not, they are then the same. */
+typedef uint32_t sum;
 
-static inline sum product(int16_t a, int constant) {
-    return (sum)((int32_t)a * constant);
+static inline int16_t saturated(sum value, int shift) {
+    const int32_t v = (int32_t)value >> shift;
+    return (int16_t)(v < -32768 ? -32768 : v > 32767 ? 32767 : v);
 }
 
-static inline int16_t saturated(int32_t value) {
-    return (int16_t)(value < -32768 ? -32768 : value > 32767 ? 32767 : value);
+static inline uint8_t pixel(sum value, int shift) {
+    const int32_t v = (int32_t)value >> shift;
+    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
-static inline uint8_t pixel(int32_t value) {
-    return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
-}
+/* For each column, its rows 1..7 as bits in zigzag order. */
+static const uint64_t below_first_row[8] = {
+    UINT64_C(0x80030060c),       UINT64_C(0x1400480910),      UINT64_C(0x1002200841080),    UINT64_C(0x2804101022000),
+    UINT64_C(0x204408082010000), UINT64_C(0x508210044000000), UINT64_C(0x4890120020000000), UINT64_C(0xb0600c0000000000)};
 
-static void dequantise(const int16_t *coefficients, const int16_t *quant, int16_t out[8][8]) {
-    for (int k = 0; k < 64; k++)
-        out[k / 8][k % 8] = (int16_t)((int32_t)coefficients[k] * quant[k]);
-}
-
-static void transpose(int16_t block[8][8]) {
-    int16_t copy[8][8];
-    memcpy(copy, block, sizeof copy);
-    for (int y = 0; y < 8; y++)
-        for (int x = 0; x < 8; x++)
-            block[y][x] = copy[x][y];
+static inline sum dequantised(const int16_t *coefficients, const int16_t *quant, int k) {
+    return (sum)(int32_t)(int16_t)((int32_t)coefficients[k] * quant[k]);
 }
 
 static void flat(int dc, int side, uint8_t *dst, ptrdiff_t stride) {
@@ -36,125 +31,151 @@ static void flat(int dc, int side, uint8_t *dst, ptrdiff_t stride) {
         memset(dst + y * stride, dmae_idct_mean(dc), (size_t)side);
 }
 
-/* Outputs k and 7 - k are even[k] +- odd[k]. */
-static inline void halves8(const int16_t in[8][8], int whole, sum round, sum even[4][8], sum odd[4][8]) {
-    for (int c = 0; c < 8; c++) {
-        sum mean = product(in[0][c], 8192) + round, rise = product(in[2][c], 10703), fall = product(in[2][c], 4433);
-        even[0][c] = mean + rise;
-        even[1][c] = mean + fall;
-        even[2][c] = mean - fall;
-        even[3][c] = mean - rise;
-    }
-    for (int c = 0; c < 8; c++) {
-        odd[0][c] = product(in[1][c], 11363) + product(in[3][c], 9633);
-        odd[1][c] = product(in[1][c], 9633) + product(in[3][c], -2259);
-        odd[2][c] = product(in[1][c], 6437) + product(in[3][c], -11362);
-        odd[3][c] = product(in[1][c], 2260) + product(in[3][c], -6436);
-    }
-    if (!whole)
+/* Sums for outputs k and 7 - k: even[k] +- odd[k]. `whole`: inputs 4..7 are not all zero. */
+static inline __attribute__((always_inline)) void halves8(const sum in[8], int whole, sum round, sum even[4], sum odd[4]) {
+    sum z1 = (in[2] + (whole ? in[6] : 0)) * 4433;
+    const sum rise = z1 + in[2] * 6270, fall = whole ? z1 - in[6] * 15137 : z1;
+    const sum a = ((in[0] + (whole ? in[4] : 0)) << 13) + round, b = ((in[0] - (whole ? in[4] : 0)) << 13) + round;
+    even[0] = a + rise;
+    even[1] = b + fall;
+    even[2] = b - fall;
+    even[3] = a - rise;
+    if (!whole) {
+        odd[0] = in[1] * 11363 + in[3] * 9633;
+        odd[1] = in[1] * 9633 - in[3] * 2259;
+        odd[2] = in[1] * 6437 - in[3] * 11362;
+        odd[3] = in[1] * 2260 - in[3] * 6436;
         return;
-    for (int c = 0; c < 8; c++) {
-        sum mean = product(in[4][c], 8192), rise = product(in[6][c], 4433), fall = product(in[6][c], 10704);
-        even[0][c] += mean + rise;
-        even[1][c] -= mean + fall;
-        even[2][c] -= mean - fall;
-        even[3][c] += mean - rise;
     }
+    z1 = (in[7] + in[1]) * -(sum)7373;
+    const sum z2 = (in[5] + in[3]) * -(sum)20995, z5 = (in[7] + in[3] + in[5] + in[1]) * 9633;
+    const sum z3 = (in[7] + in[3]) * -(sum)16069 + z5, z4 = (in[5] + in[1]) * -(sum)3196 + z5;
+    odd[0] = in[1] * 12299 + z1 + z4;
+    odd[1] = in[3] * 25172 + z2 + z3;
+    odd[2] = in[5] * 16819 + z2 + z4;
+    odd[3] = in[7] * 2446 + z1 + z3;
+}
+
+static void columns8(const int16_t *coefficients, uint64_t bitmap, const int16_t *quant, int16_t rows[8][8]) {
     for (int c = 0; c < 8; c++) {
-        odd[0][c] += product(in[5][c], 6437) + product(in[7][c], 2260);
-        odd[1][c] += product(in[5][c], -11362) + product(in[7][c], -6436);
-        odd[2][c] += product(in[5][c], 2261) + product(in[7][c], 9633);
-        odd[3][c] += product(in[5][c], 9633) + product(in[7][c], -11363);
+        const uint64_t mine = bitmap & below_first_row[c];
+        const int whole = (mine & DMAE_HIGH_ROWS) != 0;
+        sum in[8], even[4], odd[4];
+        in[0] = dequantised(coefficients, quant, c);
+        if (!mine) {
+            const int16_t value = saturated(in[0] << 2, 0);
+            for (int y = 0; y < 8; y++)
+                rows[y][c] = value;
+            continue;
+        }
+        for (int y = 1; y < (whole ? 8 : 4); y++)
+            in[y] = dequantised(coefficients, quant, 8 * y + c);
+        if (whole)
+            halves8(in, 1, 1 << 10, even, odd);
+        else
+            halves8(in, 0, 1 << 10, even, odd);
+        for (int y = 0; y < 4; y++) {
+            rows[y][c] = saturated(even[y] + odd[y], 11);
+            rows[7 - y][c] = saturated(even[y] - odd[y], 11);
+        }
     }
 }
 
-/* One pass over all columns; `whole`: rows 4..7 are not all zero. */
-static void pass8(int16_t block[8][8], int whole, sum round, int shift) {
-    sum even[4][8], odd[4][8];
-    halves8(block, whole, round, even, odd);
-    for (int k = 0; k < 4; k++)
-        for (int c = 0; c < 8; c++) {
-            block[k][c] = saturated((int32_t)(even[k][c] + odd[k][c]) >> shift);
-            block[7 - k][c] = saturated((int32_t)(even[k][c] - odd[k][c]) >> shift);
+static inline __attribute__((always_inline)) void rows8(const int16_t rows[8][8], int whole, uint8_t *dst, ptrdiff_t stride) {
+    for (int y = 0; y < 8; y++, dst += stride) {
+        sum in[8], even[4], odd[4];
+        for (int x = 0; x < (whole ? 8 : 4); x++)
+            in[x] = (sum)(int32_t)rows[y][x];
+        halves8(in, whole, (128 << 18) + (1 << 17), even, odd);
+        for (int x = 0; x < 4; x++) {
+            dst[x] = pixel(even[x] + odd[x], 18);
+            dst[7 - x] = pixel(even[x] - odd[x], 18);
         }
+    }
 }
 
 void dmae_idct8_scalar(const int16_t *coefficients, const uint64_t *bitmaps, const int16_t *quant, int32_t count,
                        uint8_t *dst, ptrdiff_t stride) {
     for (int32_t i = 0; i < count; i++, coefficients += 64, dst += 8) {
-        int16_t block[8][8];
+        int16_t rows[8][8];
         if (!(bitmaps[i] & ~(uint64_t)1)) {
             flat(coefficients[0] * quant[0], 8, dst, stride);
             continue;
         }
-        dequantise(coefficients, quant, block);
-        pass8(block, (bitmaps[i] & DMAE_HIGH_ROWS) != 0, 1 << 10, 11);
-        transpose(block);
-        pass8(block, (bitmaps[i] & DMAE_HIGH_COLUMNS) != 0, (128 << 18) + (1 << 17), 18);
-        transpose(block);
-        for (int y = 0; y < 8; y++)
-            for (int x = 0; x < 8; x++)
-                dst[y * stride + x] = pixel(block[y][x]);
+        columns8(coefficients, bitmaps[i], quant, rows);
+        if (bitmaps[i] & DMAE_HIGH_COLUMNS)
+            rows8(rows, 1, dst, stride);
+        else
+            rows8(rows, 0, dst, stride);
     }
 }
 
-static void pass4(int16_t block[8][8], sum round, int shift) {
-    for (int c = 0; c < 8; c++) {
-        sum mean = product(block[0][c], 16384) + round;
-        sum rise = product(block[2][c], 15137) + product(block[6][c], -6270);
-        sum outer = product(block[1][c], 20995) + product(block[3][c], 7373) + product(block[5][c], -4926) +
-                    product(block[7][c], -4176);
-        sum inner = product(block[1][c], 8697) + product(block[3][c], -17799) + product(block[5][c], 11893) +
-                    product(block[7][c], -1730);
-        block[0][c] = saturated((int32_t)(mean + rise + outer) >> shift);
-        block[1][c] = saturated((int32_t)(mean - rise + inner) >> shift);
-        block[2][c] = saturated((int32_t)(mean - rise - inner) >> shift);
-        block[3][c] = saturated((int32_t)(mean + rise - outer) >> shift);
-    }
+/* The 4x4 transform uses neither row 4 nor column 4. */
+static inline __attribute__((always_inline)) void quarter4(const sum in[8], sum round, sum out[4]) {
+    const sum mean = (in[0] << 14) + round, rise = in[2] * 15137 - in[6] * 6270;
+    const sum outer = in[1] * 20995 + in[3] * 7373 - in[5] * 4926 - in[7] * 4176;
+    const sum inner = in[1] * 8697 - in[3] * 17799 + in[5] * 11893 - in[7] * 1730;
+    out[0] = mean + rise + outer;
+    out[1] = mean - rise + inner;
+    out[2] = mean - rise - inner;
+    out[3] = mean + rise - outer;
 }
 
 void dmae_idct4_scalar(const int16_t *coefficients, const uint64_t *bitmaps, const int16_t *quant, int32_t count,
                        uint8_t *dst, ptrdiff_t stride) {
     for (int32_t i = 0; i < count; i++, coefficients += 64, dst += 4) {
-        int16_t block[8][8];
+        sum in[8], out[4];
+        int16_t rows[4][8];
         if (!(bitmaps[i] & ~(uint64_t)1)) {
             flat(coefficients[0] * quant[0], 4, dst, stride);
             continue;
         }
-        dequantise(coefficients, quant, block);
-        pass4(block, 1 << 11, 12);
-        transpose(block);
-        pass4(block, (128 << 19) + (1 << 18), 19);
-        for (int y = 0; y < 4; y++)
+        for (int c = 0; c < 8; c++) {
+            for (int y = 0; y < 8; y++)
+                in[y] = dequantised(coefficients, quant, 8 * y + c);
+            quarter4(in, 1 << 11, out);
+            for (int y = 0; y < 4; y++)
+                rows[y][c] = saturated(out[y], 12);
+        }
+        for (int y = 0; y < 4; y++) {
+            for (int x = 0; x < 8; x++)
+                in[x] = (sum)(int32_t)rows[y][x];
+            quarter4(in, (128 << 19) + (1 << 18), out);
             for (int x = 0; x < 4; x++)
-                dst[y * stride + x] = pixel(block[x][y]);
+                dst[y * stride + x] = pixel(out[x], 19);
+        }
     }
 }
 
-static void pass2(int16_t block[8][8], sum round, int shift) {
-    for (int c = 0; c < 8; c++) {
-        sum mean = 2 * product(block[0][c], 16384) + round;
-        sum odd = product(block[1][c], 29692) + product(block[3][c], -10426) + product(block[5][c], 6967) +
-                  product(block[7][c], -5906);
-        block[0][c] = saturated((int32_t)(mean + odd) >> shift);
-        block[1][c] = saturated((int32_t)(mean - odd) >> shift);
-    }
+static inline __attribute__((always_inline)) void eighth2(const sum in[8], sum round, sum out[2]) {
+    const sum mean = (in[0] << 15) + round;
+    const sum odd = in[1] * 29692 - in[3] * 10426 + in[5] * 6967 - in[7] * 5906;
+    out[0] = mean + odd;
+    out[1] = mean - odd;
 }
 
 void dmae_idct2_scalar(const int16_t *coefficients, const uint64_t *bitmaps, const int16_t *quant, int32_t count,
                        uint8_t *dst, ptrdiff_t stride) {
     for (int32_t i = 0; i < count; i++, coefficients += 64, dst += 2) {
-        int16_t block[8][8];
+        sum in[8], out[2];
+        int16_t rows[2][8];
         if (!(bitmaps[i] & ~(uint64_t)1)) {
             flat(coefficients[0] * quant[0], 2, dst, stride);
             continue;
         }
-        dequantise(coefficients, quant, block);
-        pass2(block, 1 << 12, 13);
-        transpose(block);
-        pass2(block, (128 << 20) + (1 << 19), 20);
-        for (int y = 0; y < 2; y++)
-            for (int x = 0; x < 2; x++)
-                dst[y * stride + x] = pixel(block[x][y]);
+        for (int c = 0; c < 8; c += 1 + (c > 0)) { /* columns 0, 1, 3, 5, 7 */
+            for (int y = 0; y < 8; y++)
+                in[y] = dequantised(coefficients, quant, 8 * y + c);
+            eighth2(in, 1 << 12, out);
+            rows[0][c] = saturated(out[0], 13);
+            rows[1][c] = saturated(out[1], 13);
+        }
+        for (int y = 0; y < 2; y++) {
+            for (int x = 0; x < 8; x += 1 + (x > 0))
+                in[x] = (sum)(int32_t)rows[y][x];
+            eighth2(in, (128 << 20) + (1 << 19), out);
+            dst[y * stride] = pixel(out[0], 20);
+            dst[y * stride + 1] = pixel(out[1], 20);
+        }
     }
 }

@@ -67,18 +67,18 @@ static inline uint32_t dmae_load32(const uint8_t *p) {
     return dmae_load16(p) | dmae_load16(p + 2) << 16;
 }
 
-/* The value of a nibble: 1..8 and -8..-1 (a stored coefficient is never zero). */
-static inline int dmae_nibble_value(unsigned nibble) {
-    return nibble < 8 ? (int)nibble + 1 : (int)nibble - 16;
-}
+/* The value of a nibble (a stored coefficient is never zero). A table, since the sign is a coin's toss to a branch. */
+static const int8_t dmae_nibble_values[16] = {1, 2, 3, 4, 5, 6, 7, 8, -8, -7, -6, -5, -4, -3, -2, -1};
 
 /* Long values by the header's upper nibble. Not every count can be said: the next larger one is taken. */
 static const uint8_t dmae_long_counts[16] = {0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 17, 20, 26, 36, 63};
 
+typedef unsigned dmae_count_bits(uint64_t bits);
+
 /* Finds the parts of a group of `blocks` blocks and `size` bytes; DMAE_GROUP_SLACK bytes after it are readable.
- * Inlined into each instruction set's reader, which turns the popcounts into single instructions. */
-static inline __attribute__((always_inline)) int dmae_group_open(const uint8_t *p, uint32_t size, int blocks,
-                                                                 int wide_dc, dmae_group *g) {
+ * `count_bits`: the best way to count that the caller's instruction set has. */
+static inline __attribute__((always_inline)) int dmae_group_open(dmae_count_bits *count_bits, const uint8_t *p,
+                                                                 uint32_t size, int blocks, int wide_dc, dmae_group *g) {
     const uint64_t ones = 0x0101010101010101u;
     uint32_t dc_bytes = (uint32_t)(wide_dc ? 2 * blocks : 2 + blocks);
     if (size < (uint32_t)blocks + dc_bytes)
@@ -100,7 +100,7 @@ static inline __attribute__((always_inline)) int dmae_group_open(const uint8_t *
         bitmap = length ? bitmap & ~(uint64_t)0 >> (64 - 8 * length) : 0;
         uint32_t wide = bitmap & 1;
         bitmap &= ~(uint64_t)1;
-        uint32_t count = (uint32_t)__builtin_popcountll(bitmap), longs = dmae_long_counts[headers >> (8 * i + 4) & 15];
+        uint32_t count = count_bits(bitmap), longs = dmae_long_counts[headers >> (8 * i + 4) & 15];
         longs = longs < count ? longs : count;
         g->values[i] = values + at;
         g->bitmap[i] = bitmap;
@@ -117,9 +117,9 @@ typedef void dmae_expand(const dmae_group *g, int first, int last, int16_t *out)
 
 /* Unpacks blocks [first, first + count) of a row: 64 coefficients each into `out`, in the order that `expand`
  * writes, and which AC coefficients are not zero into `bitmaps`. */
-static inline __attribute__((always_inline)) int dmae_unpack_row_with(dmae_expand *expand, const dmae_packed_row *row,
-                                                                      int32_t first, int32_t count, int16_t *out,
-                                                                      uint64_t *bitmaps) {
+static inline __attribute__((always_inline)) int dmae_unpack_row_with(dmae_expand *expand, dmae_count_bits *count_bits,
+                                                                      const dmae_packed_row *row, int32_t first,
+                                                                      int32_t count, int16_t *out, uint64_t *bitmaps) {
     const uint8_t *at = row->groups;
     int32_t last = first + count, index = 0;
     uint8_t tail[DMAE_GROUP_MAX_BYTES + DMAE_GROUP_SLACK];
@@ -147,7 +147,7 @@ static inline __attribute__((always_inline)) int dmae_unpack_row_with(dmae_expan
             memset(tail + size, 0, DMAE_GROUP_SLACK);
             bytes = tail;
         }
-        if (dmae_group_open(bytes, size, blocks, wide_dc, &group) != DMAE_OK)
+        if (dmae_group_open(count_bits, bytes, size, blocks, wide_dc, &group) != DMAE_OK)
             return DMAE_CORRUPT;
         expand(&group, from, to, out);
         for (int i = from; i < to; i++)

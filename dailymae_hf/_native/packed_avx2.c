@@ -28,7 +28,7 @@ enum { ROOM = 64 + 64 + 8 }; /* long values, up to 64 nibble values after them, 
 
 /* Both kinds of values as one array of bytes (of wide values the low bytes). */
 TARGET static inline void join(const uint8_t *v, int longs, int wide, uint8_t *to) {
-    const __m128i values = _mm_setr_epi8(1, 2, 3, 4, 5, 6, 7, 8, -8, -7, -6, -5, -4, -3, -2, -1);
+    const __m128i values = _mm_loadu_si128((const __m128i *)dmae_nibble_values);
     const __m128i mask = _mm_set1_epi8(15);
     const uint8_t *nibbles = v + ((size_t)longs << wide);
     _mm256_storeu_si256((__m256i *)to, _mm256_loadu_si256((const __m256i *)v));
@@ -105,9 +105,13 @@ TARGET static inline void expand(const dmae_group *g, int first, int last, int16
     }
 }
 
+TARGET static inline unsigned count_bits(uint64_t bits) {
+    return (unsigned)_mm_popcnt_u64(bits);
+}
+
 TARGET int dmae_unpack_row_avx2(const dmae_packed_row *row, int32_t first, int32_t count, int16_t *out,
                                 uint64_t *bitmaps) {
-    return dmae_unpack_row_with(expand, row, first, count, out, bitmaps);
+    return dmae_unpack_row_with(expand, count_bits, row, first, count, out, bitmaps);
 }
 
 #endif

@@ -13,7 +13,7 @@ static const uint8_t from_zigzag[64] __attribute__((aligned(64))) = {
     30, 56, 43, 61, 16, 31, 29, 44, 26, 40, 42, 53, 46, 57, 55, 62, 51, 58, 60, 63};
 
 TARGET static inline __m512i nibble_values(const uint8_t *p) {
-    const __m512i values = _mm512_broadcast_i32x4(_mm_setr_epi8(1, 2, 3, 4, 5, 6, 7, 8, -8, -7, -6, -5, -4, -3, -2, -1));
+    const __m512i values = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)dmae_nibble_values));
     __m512i pairs = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)p));
     pairs = _mm512_or_si512(pairs, _mm512_slli_epi16(pairs, 4)); /* low nibble to the low byte, high to the high */
     return _mm512_shuffle_epi8(values, _mm512_and_si512(pairs, _mm512_set1_epi8(15)));
@@ -46,9 +46,13 @@ TARGET static inline void expand(const dmae_group *g, int first, int last, int16
     }
 }
 
+TARGET static inline unsigned count_bits(uint64_t bits) {
+    return (unsigned)_mm_popcnt_u64(bits);
+}
+
 TARGET int dmae_unpack_row_avx512(const dmae_packed_row *row, int32_t first, int32_t count, int16_t *out,
                                   uint64_t *bitmaps) {
-    return dmae_unpack_row_with(expand, row, first, count, out, bitmaps);
+    return dmae_unpack_row_with(expand, count_bits, row, first, count, out, bitmaps);
 }
 
 #endif
