@@ -13,7 +13,7 @@ from dailymae_hf._native import status_message
 from dailymae_hf.data.epoch import Batch, EpochIterator
 from dailymae_hf.data.order import BatchPlan, epoch_order
 from dailymae_hf.data.shards import BetonSource, open_betons
-from dailymae_hf.data.writer import available_cores
+from dailymae_hf.data.workers import available_cores
 from dailymae_hf.errors import BetonError, CorruptSampleError, RecipeError
 
 logger = logging.getLogger(__name__)

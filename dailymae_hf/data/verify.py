@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from dailymae_hf import _native
 from dailymae_hf.data.beton import MODE_NAMES, open_beton
-from dailymae_hf.data.writer import available_cores
+from dailymae_hf.data.workers import available_cores
 from dailymae_hf.errors import DailyMAEError
 
 _SIDE = 16  # of the decoded thumbnails: all coefficients are read, few pixels are made

@@ -18,6 +18,11 @@ from typing import Any
 from dailymae_hf.errors import DailyMAEError
 
 
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def ordered_map(function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], workers: int) -> Iterator[Any]:
     """Yield `function(*task)` for each task, in the tasks' order.
 

@@ -14,7 +14,7 @@ from dailymae_hf import __version__
 from dailymae_hf.data.encode import Broken, EncodeOptions, encode_chunk
 from dailymae_hf.data.pages import BetonOutput
 from dailymae_hf.data.source import choose_columns, open_source, stored_image
-from dailymae_hf.data.workers import ordered_map
+from dailymae_hf.data.workers import available_cores, ordered_map
 from dailymae_hf.errors import CorruptSampleError, RecipeError
 
 _CHUNK = 16  # images per task: a few megabytes a message, tens of milliseconds of work
@@ -150,11 +150,6 @@ def shard_path(path: str | os.PathLike[str], index: int, count: int) -> Path:
         raise RecipeError(f"shard: {index}/{count}: shards are numbered from 0 to {count - 1}")
     whole = Path(path)
     return whole.with_name(f"{whole.stem}-{index:05d}-of-{count:05d}{whole.suffix}")
-
-
-def available_cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check(
