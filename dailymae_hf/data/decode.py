@@ -41,23 +41,40 @@ class CropDecode(SimpleRGBImageDecoder):
     """What both crops share: parameters in memory that the kernel reads, so that no change compiles anything again.
 
     A subclass of FFCV's simplest decoder because FFCV takes a pipeline's first operation for the decoder only if it is
-    an instance of the field's own decoder class; nothing of it is used.
+    an instance of the field's own decoder class; nothing of it is used. For the same reason PackedDCTField names this
+    class as its decoder: made without arguments, as FFCV makes a default decoder, it gives whole images, which then
+    must all be of one size.
     """
 
-    def __init__(self, output_size: int | tuple[int, int], **params) -> None:
+    def __init__(self, output_size: int | tuple[int, int] | None = None, **params) -> None:
         super().__init__()
-        self.output_size = output_size
+        if output_size is None:
+            self._output_size: tuple[int, int] | None = None
+            params = {"scale": (1.0, 1.0), "hflip": 0.0}
+        else:
+            self.output_size = output_size
         self._params = _native.crop_params(**params)
         self._kernel = _native.load().dmae_decode_sample
 
     @property
     def output_size(self) -> tuple[int, int]:
         """(height, width). A change takes effect with the next epoch's buffers."""
+        assert self._output_size is not None  # known once FFCV has shown the file's metadata
         return self._output_size
 
     @output_size.setter
     def output_size(self, value: int | tuple[int, int]) -> None:
         self._output_size = _size_pair(value)
+
+    def _take_whole_images(self) -> None:
+        height, width = self.metadata["height"], self.metadata["width"]
+        if height.min() != height.max() or width.min() != width.max():
+            raise TypeError(
+                "whole images can be decoded only where all are of one size: put CropDecodeRandomResizedCrop or "
+                "CropDecodeCenterCrop first in the image field's pipeline"
+            )
+        self.output_size = int(height[0]), int(width[0])
+        self._params["ratio"] = int(width[0]) / int(height[0])
 
     @property
     def errors(self) -> tuple[int, int | None, int | None]:
@@ -73,7 +90,9 @@ class CropDecode(SimpleRGBImageDecoder):
         self._params["first_error"] = _native.NO_ERROR
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, AllocationQuery]:
-        shape, dtype = (3, *self._output_size), np.dtype("u1")
+        if self._output_size is None:
+            self._take_whole_images()
+        shape, dtype = (3, *self.output_size), np.dtype("u1")
         return replace(previous_state, jit_mode=True, shape=shape, dtype=dtype), AllocationQuery(shape, dtype)
 
     def generate_code(self) -> Callable:
