@@ -1,0 +1,183 @@
+"""Images per second, share of time spent waiting for data, tokens per second, model FLOPs and their share of the peak.
+
+Time is wall time between two logs, less evaluation, checkpoints, probe scores and pictures. At each log the loss is
+read back, so the device has finished what was counted.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerControl, TrainerState, TrainingArguments
+
+from ..flops import TRAINING_FACTOR, mae_flops
+from ..masking import num_visible
+from .base import DailyMAECallback
+
+STATE_NAME = "throughput.json"
+
+# Dense 16-bit matrix throughput with 32-bit accumulation in FLOP/s, from the makers' data sheets (no sparsity).
+# The longest name that occurs in the device's name counts.
+PEAK_FLOPS = {
+    "V100": 125e12,
+    "T4": 65e12,
+    "A10": 125e12,
+    "A30": 165e12,
+    "A40": 149.7e12,
+    "A100": 312e12,
+    "A800": 312e12,
+    "L4": 121e12,
+    "L40": 181e12,
+    "L40S": 362e12,
+    "RTX 3090": 71e12,
+    "RTX 4090": 165e12,
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "H800": 989e12,
+    "H200": 989e12,
+    "GH200": 989e12,
+    "B200": 2250e12,
+    "MI250X": 383e12,
+    "MI300X": 1307e12,
+}
+
+
+def peak_flops(device_name: str) -> float | None:
+    """Dense bf16 peak of a device in FLOP/s, or None where the table does not know it."""
+    words = device_name.replace("-", " ").split()
+    text = f" {' '.join(words)} "
+    known = [name for name in PEAK_FLOPS if f" {name} " in text]
+    return PEAK_FLOPS[max(known, key=len)] if known else None
+
+
+class Stopwatch:
+    """Sums two kinds of seconds beside the wall clock: waiting for data, and pauses that are not training."""
+
+    def __init__(self) -> None:
+        self.waited = 0.0
+        self.paused = 0.0
+        self._pauses_open = 0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Counts its block as waiting for data."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.waited += time.perf_counter() - start
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Takes its block out of the training time; pauses may nest."""
+        start = time.perf_counter()
+        self._pauses_open += 1
+        try:
+            yield
+        finally:
+            self._pauses_open -= 1
+            if self._pauses_open == 0:
+                self.paused += time.perf_counter() - start
+
+
+@dataclass
+class Totals:
+    """Sums over all ranks since the start of training, across resumes."""
+
+    seconds: float = 0.0
+    waited_seconds: float = 0.0
+    images: int = 0
+    tokens: int = 0
+    flops: float = 0.0
+
+    def rates(self) -> dict[str, float]:
+        """images/s, tokens/s, FLOP/s and the share of time spent waiting."""
+        seconds = max(self.seconds, 1e-9)
+        return {
+            "images_per_second": self.images / seconds,
+            "data_wait": self.waited_seconds / seconds,
+            "tokens_per_second": self.tokens / seconds,
+            "model_flops_per_second": self.flops / seconds,
+        }
+
+
+class ThroughputCallback(DailyMAECallback):
+    """Logs `images_per_second`, `data_wait` (0-1), `tokens_per_second`, `model_flops_per_second` and `mfu`.
+
+    Counts are over all ranks; times are this rank's. A token is a visible patch or the class token: what the encoder
+    works on. Model FLOPs are MAE's forward and backward pass (three times the forward count), without the online
+    probe's extra forward pass, whose time does count. `mfu` is given where a 16-bit run's device is in `PEAK_FLOPS`.
+    """
+
+    def __init__(self) -> None:
+        self.totals = Totals()
+        self._window = Totals()
+        self._marks = (0.0, 0.0, 0.0)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._open_window()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        config = kwargs["model"].config
+        mask_ratio = self.trainer.mask_ratio
+        for batch in self.trainer.step_batches:
+            count, _, size, _ = batch["pixel_values"].shape
+            images = count * args.world_size
+            visible = num_visible((size // config.patch_size) ** 2, mask_ratio)
+            self._window.images += images
+            self._window.tokens += images * (visible + 1)
+            self._window.flops += TRAINING_FACTOR * images * mae_flops(config, size, mask_ratio)
+
+    def log_values(self) -> dict[str, float | int]:
+        self._close_window()
+        values: dict[str, float | int] = dict(self._window.rates())
+        peak = self._peak()
+        if peak is not None:
+            values["mfu"] = values["model_flops_per_second"] / peak
+        self._open_window()
+        return values
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self._window.images:
+            self._close_window()
+            self._window = Totals()
+
+    def _peak(self) -> float | None:
+        args = self.trainer.args
+        if args.device.type != "cuda" or not (args.bf16 or args.fp16):
+            return None
+        one = peak_flops(torch.cuda.get_device_name(args.device))
+        return None if one is None else one * args.world_size
+
+    def _open_window(self) -> None:
+        watch = self.trainer.stopwatch
+        self._window = Totals()
+        self._marks = (time.perf_counter(), watch.waited, watch.paused)
+
+    def _close_window(self) -> None:
+        watch = self.trainer.stopwatch
+        start, waited, paused = self._marks
+        self._window.seconds = time.perf_counter() - start - (watch.paused - paused)
+        self._window.waited_seconds = watch.waited - waited
+        for name, value in asdict(self._window).items():
+            setattr(self.totals, name, getattr(self.totals, name) + value)
+
+    def save_state(self, folder: Path) -> None:
+        (folder / STATE_NAME).write_text(json.dumps(asdict(self.totals)) + "\n")
+
+    def load_state(self, folder: Path) -> None:
+        path = folder / STATE_NAME
+        # Only the final summary reads these sums: a run that begins to measure on resume loses nothing else.
+        if path.is_file():
+            self.totals = Totals(**json.loads(path.read_text()))

@@ -1,0 +1,245 @@
+"""Checkpoints that continue exactly: every tensor restored or refused, settings compared, folders renamed when whole.
+
+The stock Trainer loads a checkpoint with `strict=False`, writes it in place, and takes the folder with the highest
+number for the newest even if a crash left it half written. Here a checkpoint exists whole or not at all.
+"""
+
+import copy
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file
+from transformers import PreTrainedModel, Trainer
+from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
+from transformers.trainer_callback import ExportableState
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+from .errors import CheckpointError, ResumeError
+
+RUN_SETTINGS_NAME = "run_settings.json"
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What fixes the meaning of "the next batch": with one of these changed, a resumed run sees other images."""
+
+    world_size: int
+    per_device_train_batch_size: int
+    gradient_accumulation_steps: int
+    seed: int
+    dataset_length: int
+
+    def save(self, folder: Path) -> None:
+        (folder / RUN_SETTINGS_NAME).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    def check(self, folder: Path) -> None:
+        """Refuse `folder` unless it was written under these settings.
+
+        Raises:
+            ResumeError: the settings file is missing, or a setting differs; the message names it and both values.
+        """
+        path = folder / RUN_SETTINGS_NAME
+        if not path.is_file():
+            raise ResumeError(
+                f"{folder} has no {RUN_SETTINGS_NAME}: it was not written by this Trainer, so the place to continue "
+                "from is unknown. Start a new run from its weights with from_pretrained instead."
+            )
+        stored = json.loads(path.read_text())
+        for name, now in asdict(self).items():
+            if stored.get(name) != now:
+                raise ResumeError(
+                    f"{folder} was written with {name} {stored.get(name)}, this run has {now}: {_WHY[name]} "
+                    f"Continue with {name} {stored.get(name)}, or start a new run."
+                )
+
+
+_WHY = {
+    "world_size": "each process would skip as many batches as before, but batches are now dealt to another number of "
+    "processes, so images would be seen twice or never.",
+    "per_device_train_batch_size": "the number of steps done stands for another number of images.",
+    "gradient_accumulation_steps": "the number of steps done stands for another number of images.",
+    "seed": "order, crops and masks are functions of the seed, so the rest of the epoch would be another one.",
+    "dataset_length": "the order of an epoch is a permutation of the whole data set, so this is not the same data.",
+}
+
+
+def load_weights(model: torch.nn.Module, folder: str | os.PathLike[str]) -> None:
+    """Copy a checkpoint's weights into `model` in place, each tensor or none.
+
+    Key names are translated by `from_pretrained`, as files keep names that older transformers read too.
+
+    Args:
+        model: any module; a `PreTrainedModel` is read through its own class, others by their state dict's names.
+        folder: a folder with `model.safetensors` (or its shards, for a `PreTrainedModel`).
+
+    Raises:
+        ResumeError: weights are missing, left over or of another shape; the message names up to three of them.
+    """
+    folder = Path(folder)
+    if not any((folder / name).is_file() for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)):
+        raise ResumeError(f"{folder} holds no {SAFE_WEIGHTS_NAME}")
+    if isinstance(model, PreTrainedModel):
+        try:
+            loaded, report = type(model).from_pretrained(
+                folder, config=copy.deepcopy(model.config), output_loading_info=True, ignore_mismatched_sizes=True
+            )
+        except CheckpointError as error:
+            raise ResumeError(str(error)) from error
+        state = loaded.state_dict()
+        problems = {
+            "missing": sorted(report["missing_keys"]),
+            "unknown": sorted(report["unexpected_keys"]),
+            "of another shape": sorted(str(entry[0]) for entry in report["mismatched_keys"]),
+        }
+    else:
+        state = load_file(folder / SAFE_WEIGHTS_NAME)
+        own = model.state_dict()
+        problems = {
+            "missing": sorted(own.keys() - state.keys()),
+            "unknown": sorted(state.keys() - own.keys()),
+            "of another shape": sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape),
+        }
+    wrong = [f"{len(names)} {kind} ({', '.join(names[:3])})" for kind, names in problems.items() if names]
+    if wrong:
+        raise ResumeError(f"the weights in {folder} are not this model's: {'; '.join(wrong)}")
+    model.load_state_dict(state, strict=True)
+
+
+def newest_checkpoint(output_dir: str | os.PathLike[str]) -> Path | None:
+    """The whole checkpoint with the most steps in `output_dir`, or None."""
+    found = [
+        (int(path.name.rpartition("-")[2]), path)
+        for path in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*")
+        if path.name.rpartition("-")[2].isdecimal() and (path / TRAINER_STATE_NAME).is_file()
+    ]
+    return max(found)[1] if found else None
+
+
+class ExactResumeTrainer(Trainer):
+    """The stock Trainer, with checkpoints that are whole, strict, and refused where they cannot be continued exactly."""
+
+    def run_settings(self) -> RunSettings:
+        """The settings of this run that a checkpoint must share."""
+        return RunSettings(
+            world_size=self.args.world_size,
+            per_device_train_batch_size=self.args.per_device_train_batch_size,
+            gradient_accumulation_steps=self.args.gradient_accumulation_steps,
+            seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
+            dataset_length=self.train_dataset_length(),
+        )
+
+    def train_dataset_length(self) -> int:
+        """Number of training samples over all ranks; 0 where the data set has no length."""
+        return len(self.train_dataset) if hasattr(self.train_dataset, "__len__") else 0  # type: ignore[arg-type]
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Train, or continue from a folder (`True`: the newest whole checkpoint of `output_dir`).
+
+        Raises:
+            ResumeError: there is no checkpoint, or it cannot be continued exactly under the present settings.
+        """
+        if resume_from_checkpoint is True:
+            newest = newest_checkpoint(self.args.output_dir)
+            if newest is None:
+                raise ResumeError(f"{self.args.output_dir} holds no whole checkpoint to resume from")
+            resume_from_checkpoint = str(newest)
+        if resume_from_checkpoint:
+            self.run_settings().check(Path(resume_from_checkpoint))
+        return super().train(resume_from_checkpoint or None, *args, **kwargs)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        if self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            load_weights(self.model if model is None else model, resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_best_model()
+        else:
+            load_weights(self.model, self.state.best_model_checkpoint)
+
+    def save_callback_states(self, folder: Path) -> None:
+        """Hook: what callbacks keep between steps goes into `folder`. Called on the saving rank only."""
+
+    def load_callback_states(self, folder: Path) -> None:
+        """Hook: the counterpart of `save_callback_states`, called on every rank once the model is prepared."""
+
+    def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
+        prepared = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
+        if resume_from_checkpoint is not None:
+            self.load_callback_states(Path(resume_from_checkpoint))
+        return prepared
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """Write a checkpoint beside its final place and rename it once every rank has written its part."""
+        self.store_flos()
+        run_dir = Path(self._get_output_dir(trial=trial))
+        final = run_dir / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        # The leading underscore keeps it out of uploads, the name out of the search for checkpoints.
+        partial = run_dir / f"_partial-{self.state.global_step}"
+        if self.args.should_save and partial.exists():
+            shutil.rmtree(partial)
+        self._barrier()
+        self.save_model(str(partial), _internal_call=True)
+        if not self.args.save_only_model:
+            self._save_optimizer_and_scheduler(str(partial))
+            self._save_scaler(str(partial))
+            self._save_rng_state(str(partial))
+        if self.args.should_save:
+            self.run_settings().save(partial)
+            self.save_callback_states(partial)
+        self._barrier()
+        if self.state.best_global_step:
+            best = run_dir / f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
+            if best == final or best.exists():
+                self.state.best_model_checkpoint = str(best)
+        if self.args.should_save:
+            self._export_callback_states()
+            self.state.save_to_json(str(partial / TRAINER_STATE_NAME))
+            _flush_to_disk(partial)
+            if final.exists():
+                shutil.rmtree(final)
+            partial.rename(final)
+        self._barrier()
+        if self.args.push_to_hub:
+            self._push_from_checkpoint(str(final))
+        if self.args.should_save:
+            rotate_checkpoints(
+                output_dir=str(run_dir),
+                save_total_limit=self.args.save_total_limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+            )
+
+    def _export_callback_states(self) -> None:
+        states: dict[str, Any] = {}
+        for callback in [*self.callback_handler.callbacks, self.control]:
+            if isinstance(callback, ExportableState):
+                states.setdefault(type(callback).__name__, []).append(callback.state())
+        exported = {name: many if len(many) > 1 else many[0] for name, many in states.items()}
+        self.state.stateful_callbacks = exported  # type: ignore[assignment]
+
+    def _save(self, output_dir: str | None = None, state_dict: Mapping[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict=state_dict)  # type: ignore[arg-type]
+        # A pickle that nothing reads back: the resolved recipe says the same in plain text.
+        (Path(output_dir or self.args.output_dir) / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+
+    def _barrier(self) -> None:
+        if dist.is_available() and dist.is_initialized():
+            dist.barrier()
+
+
+def _flush_to_disk(folder: Path) -> None:
+    """fsync every file, so that the rename cannot outlive the contents through a power cut."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())

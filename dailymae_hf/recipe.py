@@ -1,0 +1,288 @@
+"""Recipes: one YAML file states a whole run, the command line overrides single keys, every key and type is checked.
+
+Keys are the fields of a few dataclasses side by side, as with transformers' `HfArgumentParser`; a key belongs to one.
+YAML is read by version 1.2's rules where 1.1's surprise: `no` is a word and `1e-4` a number.
+"""
+
+import difflib
+import os
+import re
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from .errors import RecipeError
+from .training_args import DailyMAETrainingArguments
+
+RECIPE_NAME = "recipe.yaml"
+
+
+@dataclass
+class ModelArguments:
+    """The masked autoencoder."""
+
+    model_size: str = "base"
+    image_size: int = 224
+    patch_size: int | None = None  # None: the size's own, 16 or for huge 14
+    mask_ratio: float = 0.75
+    model_overrides: dict[str, Any] = field(default_factory=dict)  # any other field of ViTMAEConfig
+    # "mae" draws MAE's initial weights, "stock" those that transformers' class draws: for comparisons.
+    initialization: Literal["mae", "stock"] = "mae"
+    model_name_or_path: str | None = None  # weights to start from instead: a folder or a name on the Hub
+
+
+@dataclass
+class DataArguments:
+    """The .beton files and what is done to a training image."""
+
+    train_beton: str = ""
+    eval_beton: str | None = None
+    crop_scale: tuple[float, float] = (0.2, 1.0)
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    hflip: bool = True
+    on_error: Literal["raise", "zero"] = "raise"
+    image_mean: tuple[float, float, float] | None = None  # None: as measured when the training file was written
+    image_std: tuple[float, float, float] | None = None
+
+
+@dataclass
+class CallbackArguments:
+    """What is measured and drawn during training."""
+
+    online_probe: bool = True
+    probe_every_n_steps: int = 1
+    probe_every_n_epochs: int = 1
+    knn_bank_size: int = 20_000
+    reconstruction_every_n_epochs: int = 10
+    reconstruction_images: int = 8
+
+
+@dataclass
+class Recipe:
+    """A checked recipe. `given` holds the training keys that the file or the command line named."""
+
+    model: ModelArguments
+    data: DataArguments
+    callbacks: CallbackArguments
+    training: DailyMAETrainingArguments
+    given: dict[str, Any]
+    command: str = ""
+
+    def resolved(self) -> dict[str, Any]:
+        """Every key of model, data and callbacks, and the training keys that were given: the same run again."""
+        return {**asdict(self.model), **asdict(self.data), **asdict(self.callbacks), **self.given}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `resolved()` as YAML that `load_recipe` reads back to the same recipe."""
+        text = yaml.dump(_plain(self.resolved()), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+        Path(path).write_text(text)
+
+
+_SECTIONS: dict[str, type] = {"model": ModelArguments, "data": DataArguments, "callbacks": CallbackArguments}
+
+
+def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply command-line overrides (`--key value`, `--key=value`, `--key.part value`, `--flag`).
+
+    Raises:
+        RecipeError: the file cannot be read as a mapping, a key is unknown (the nearest known one is named) or given
+            twice, a value has the wrong type, or a required key is missing.
+    """
+    values = _read(Path(path))
+    known = _known_fields()
+    for key in values:
+        _require_known(key, known, str(path))
+    for key, raw in _split_overrides(overrides):
+        name, *inner = key.split(".")
+        _require_known(name, known, "command line")
+        if inner:
+            values[name] = _with_part(values.get(name), inner, _first_fit(raw, Any, key))
+        else:
+            values[name] = _first_fit(raw, known[name], name)
+    checked = {key: convert(value, known[key], key) for key, value in values.items()}
+    built = {
+        section: cls(**{f.name: checked.pop(f.name) for f in fields(cls) if f.name in checked})
+        for section, cls in _SECTIONS.items()
+    }
+    if not built["data"].train_beton:
+        raise RecipeError(f"{path}: train_beton is missing: the training file has to be named")
+    if "output_dir" not in checked:
+        raise RecipeError(f"{path}: output_dir is missing: the run has to write somewhere")
+    return Recipe(**built, training=DailyMAETrainingArguments(**checked), given=checked)
+
+
+def _known_fields() -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    for cls in (*_SECTIONS.values(), DailyMAETrainingArguments):
+        hints = get_type_hints(cls)
+        known |= {f.name: hints[f.name] for f in fields(cls) if f.init}
+    return known
+
+
+def _require_known(key: str, known: Mapping[str, Any], where: str) -> None:
+    if key not in known:
+        nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
+        raise RecipeError(f"{where}: unknown key {key!r}; the nearest known one is {nearest!r}")
+
+
+# ---- types ---------------------------------------------------------------------------------------------------------
+
+
+def convert(value: Any, annotation: Any, name: str) -> Any:
+    """`value` as the type that `annotation` asks for. Only lossless steps: 1 becomes 1.0, a list a tuple.
+
+    Raises:
+        RecipeError: the value is of another type; the message names the key, the type wanted and the value.
+    """
+    for attempt in _alternatives(annotation):
+        converted = _convert_one(value, attempt)
+        if converted is not MISSING:
+            return converted
+    wanted = getattr(annotation, "__name__", None) if get_origin(annotation) is None else None
+    raise RecipeError(f"{name}: expected {wanted or annotation}, got {value!r} ({type(value).__name__})")
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
+def _convert_one(value: Any, annotation: Any) -> Any:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation is Any:
+        return value
+    if annotation in (type(None), None):
+        return None if value is None else MISSING
+    if origin is Literal:
+        return value if value in arguments else MISSING
+    if annotation is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if annotation is int:
+        return value if isinstance(value, int) and not isinstance(value, bool) else MISSING
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return value if value in [member.value for member in annotation] else MISSING
+    if (origin or annotation) in (list, tuple) and isinstance(value, list | tuple):
+        return _convert_items(value, origin or annotation, arguments)
+    if (origin or annotation) is dict:
+        return dict(value) if isinstance(value, Mapping) else MISSING
+    plain = origin or annotation
+    return value if isinstance(plain, type) and isinstance(value, plain) else MISSING
+
+
+def _convert_items(value: Sequence[Any], kind: Callable[[Any], Any], arguments: tuple[Any, ...]) -> Any:
+    if kind is tuple and arguments and arguments[-1] is not Ellipsis and len(arguments) != len(value):
+        return MISSING
+    each = [arguments[0]] * len(value) if kind is list or arguments[-1:] == (Ellipsis,) else list(arguments)
+    items = []
+    for item, annotation in zip(value, each or [Any] * len(value), strict=True):
+        converted = next((c for a in _alternatives(annotation) if (c := _convert_one(item, a)) is not MISSING), MISSING)
+        if converted is MISSING:
+            return MISSING
+        items.append(converted)
+    return kind(items)
+
+
+# ---- YAML and command line -----------------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's booleans and floats, and no key twice."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads: strings that only YAML 1.1 takes for booleans need no quotes, others do."""
+
+
+for _class in (_Loader, _Dumper):
+    _class.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    _class.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True|false|False)$"), list("tTfF"))
+    _class.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?((\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.inf|\.nan)$"),
+        list("-+0123456789."),
+    )
+
+
+def _mapping_without_duplicates(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key) for key, _ in node.value]  # type: ignore[no-untyped-call]
+    twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
+    if twice is not None:
+        raise RecipeError(f"line {node.start_mark.line + 1}: the key {twice!r} is given twice")
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise RecipeError(f"{path}: no such recipe")
+    try:
+        values = _parse(path.read_text())
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys to values")
+    return values
+
+
+def _split_overrides(words: Sequence[str]) -> list[tuple[str, str | None]]:
+    """`--key value`, `--key=value` and `--flag` as pairs; several words after a key make a YAML list."""
+    pairs: list[tuple[str, list[str] | None]] = []
+    for word in words:
+        if word.startswith("--"):
+            key, equals, value = word[2:].partition("=")
+            pairs.append((key, [value] if equals else None))
+        elif not pairs:
+            raise RecipeError(f"command line: {word!r} follows no --key")
+        else:
+            key, earlier = pairs[-1]
+            pairs[-1] = (key, [*(earlier or []), word])
+    return [(k, None if v is None else v[0] if len(v) == 1 else f"[{', '.join(v)}]") for k, v in pairs]
+
+
+def _first_fit(raw: str | None, annotation: Any, name: str) -> Any:
+    """A command-line word as YAML, or as the plain string it is where only that fits (`--run_name 7`)."""
+    if raw is None:
+        return convert(True, annotation, name)
+    try:
+        value = _parse(raw)
+    except yaml.YAMLError:
+        value = raw
+    try:
+        return convert(value, annotation, name)
+    except RecipeError:
+        if any(_convert_one(raw, attempt) is not MISSING for attempt in _alternatives(annotation)):
+            return raw
+        raise
+
+
+def _with_part(whole: Any, path: list[str], value: Any) -> dict[str, Any]:
+    head, *rest = path
+    base = dict(whole) if isinstance(whole, Mapping) else {}
+    base[head] = _with_part(base.get(head), rest, value) if rest else value
+    return base
+
+
+def _plain(value: Any) -> Any:
+    """Tuples, enums and paths as what YAML knows."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,97 @@
+"""One small pretraining run for the tests of several ranks: `torchrun --nproc_per_node 2 rank_run.py '{...}'`.
+
+The argument is JSON: out (folder), and optionally batch (per rank), accumulation, resume (true), stop_at (step to die
+after), epochs, probe. Writes per rank: weights, probe, scores; the first rank also the log.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import TrainerCallback
+
+from dailymae_hf.callbacks import LogFileCallback, OnlineProbeCallback, PalindromeCallback, ThroughputCallback
+from dailymae_hf.schedule import ResolutionSchedule
+from dailymae_hf.trainer import DailyMAETrainer
+from dailymae_hf.training_args import DailyMAETrainingArguments
+from tests.in_memory import ArrayLoader, coloured_images, tiny_model
+
+SCHEDULE = {"kind": "palindrome", "resolutions": [32, 24, 32]}
+
+
+class Dies(TrainerCallback):
+    """A crash after some optimizer step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def build(options: dict, rank: int = 0, world_size: int = 1) -> DailyMAETrainer:
+    images, labels = coloured_images(options.get("images", 52))
+    batch = options.get("batch", 8)
+    loaders = {
+        name: ArrayLoader(images[part], labels[part], size, rank=rank, world_size=world_size, **kind)
+        for name, part, size, kind in (
+            ("train", slice(0, -13), batch, {"seed": 3}),
+            ("eval", slice(-13, None), 4, {"shuffle": False, "drop_last": False}),
+            ("bank", slice(0, -13), 4, {"shuffle": False, "drop_last": False}),
+        )
+    }
+    callbacks: list[TrainerCallback] = [ThroughputCallback(), LogFileCallback()]
+    if options.get("probe", True):
+        callbacks.append(OnlineProbeCallback(bank=loaders["bank"]))
+    if options.get("stop_at"):
+        callbacks.append(Dies(options["stop_at"]))
+    args = DailyMAETrainingArguments(
+        output_dir=options["out"],
+        per_device_train_batch_size=batch,
+        per_device_eval_batch_size=4,
+        gradient_accumulation_steps=options.get("accumulation", 1),
+        num_train_epochs=options.get("epochs", 3),
+        base_learning_rate=options.get("base_learning_rate", 0.02),
+        warmup_epochs=1,
+        resolution_schedule=SCHEDULE,
+        save_strategy="steps",
+        save_steps=options.get("save_steps", 3),
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+        seed=options.get("seed", 3),
+        **options.get("arguments", {}),
+    )
+    return DailyMAETrainer(
+        tiny_model(), args, train_beton=loaders["train"], eval_beton=loaders["eval"], callbacks=callbacks
+    )
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    options = json.loads(sys.argv[1])
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    trainer = build(options, rank, world_size)
+    try:
+        trainer.train(resume_from_checkpoint=options.get("resume"))
+    except KeyboardInterrupt:
+        sys.exit(0)
+    out = Path(options["out"])
+    if not options.get("probe", True):
+        return
+    save_file(trainer.core_model.state_dict(), out / f"weights-{rank}.safetensors")
+    scores = {"eval_loss": trainer.evaluate()["eval_loss"]}
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, OnlineProbeCallback):
+            save_file(callback.probe.state_dict(), out / f"probe-{rank}.safetensors")
+            scores |= callback.score()
+    (out / f"scores-{rank}.json").write_text(json.dumps(scores))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Two CPU ranks under torchrun: the same result as one rank with the same global batch, and an exact resume."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dailymae_hf.callbacks.log_file import read_log
+from tests.in_memory import tiny_model
+from tests.rank_run import build
+
+SCRIPT = Path(__file__).with_name("rank_run.py")
+# Adam divides a gradient by its own size: where that is rounding noise, so is the update's sign. A large epsilon bounds
+# the amplification of a gradient's error d to (sum of learning rates) * d / epsilon, and a tolerance can be derived.
+EPSILON = 1e-3
+SMOOTH = {"arguments": {"adam_epsilon": EPSILON}}
+
+
+def launch(out: Path, *, ranks: int = 1, **options: object) -> Path:
+    words = [sys.executable]
+    if ranks > 1:
+        words += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
+    done = subprocess.run(
+        [*words, str(SCRIPT), json.dumps({"out": str(out), **options})],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parent.parent)},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out
+
+
+def results(folder: Path, rank: int = 0) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
+    weights = load_file(folder / f"weights-{rank}.safetensors")
+    probe = load_file(folder / f"probe-{rank}.safetensors")
+    scores = json.loads((folder / f"scores-{rank}.json").read_text())
+    return weights | {f"probe.{name}": value for name, value in probe.items()}, scores
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return launch(tmp_path_factory.mktemp("two"), ranks=2, batch=4, **SMOOTH)
+
+
+def test_two_ranks_hold_the_same_model_probe_and_scores(two_ranks):
+    (weights, scores), (other_weights, other_scores) = (results(two_ranks, rank) for rank in (0, 1))
+    assert [name for name, value in weights.items() if not torch.equal(value, other_weights[name])] == []
+    assert scores == other_scores
+    assert {"eval_loss", "probe_accuracy", "knn_accuracy"} == scores.keys()
+
+
+def test_two_ranks_train_to_the_result_of_one_with_the_same_global_batch(two_ranks, tmp_path):
+    """Ranks add the same gradients in another order: a float32 sum of about 1e3 terms of at most the largest gradient
+    differs by some 1e3 * 2**-24 of it, 6e-5, and no step turns more than (learning rate) / epsilon of that into weight.
+    """
+    one, scores = results(launch(tmp_path, batch=8, **SMOOTH))
+    two, two_scores = results(two_ranks)
+    logs = [[line for line in read_log(run / "log.jsonl") if line["loss"] is not None] for run in (tmp_path, two_ranks)]
+    assert [line["loss"] for line in logs[1]] == pytest.approx([line["loss"] for line in logs[0]], rel=1e-5)
+    assert two_scores["eval_loss"] == pytest.approx(scores["eval_loss"], rel=1e-5)
+    assert [line["resolution"] for line in logs[1]] == [32] * 4 + [24] * 4 + [32] * 4
+    learning_rates = sum(line["learning_rate"] for line in logs[0])
+    largest_gradient = max(line["grad_norm"] for line in logs[0])
+    bound = learning_rates / EPSILON * largest_gradient * 1e3 * 2**-24
+    model = {name: value for name, value in one.items() if not name.startswith("probe.")}
+    worst = max((value - two[name]).abs().max().item() for name, value in model.items())
+    assert worst < bound
+    moved = max((value - start).abs().max().item() for value, start in zip(model.values(), _start(model), strict=True))
+    assert bound < moved / 10, "the bound is too loose to mean anything"
+    assert two_scores["probe_accuracy"] == pytest.approx(scores["probe_accuracy"], abs=1 / 13 + 1e-6)
+
+
+def _start(names):
+    weights = tiny_model().state_dict()
+    return [weights[name] for name in names]
+
+
+def test_two_ranks_resume_in_the_middle_of_an_epoch_bit_for_bit(two_ranks, tmp_path):
+    launch(tmp_path, ranks=2, batch=4, stop_at=7, **SMOOTH)
+    assert (tmp_path / "checkpoint-6").is_dir()
+    assert not (tmp_path / "weights-0.safetensors").exists()
+    launch(tmp_path, ranks=2, batch=4, resume=True, **SMOOTH)
+    expected, scores = results(two_ranks)
+    got, got_scores = results(tmp_path)
+    assert [name for name, value in expected.items() if not torch.equal(value, got[name])] == []
+    assert scores == got_scores
+
+
+def test_accumulation_on_two_ranks_equals_the_larger_batch(tmp_path):
+    """DDP with a static graph fails when the first backward pass is one of `no_sync`: accumulation must switch it off."""
+    launch(tmp_path / "two", ranks=2, batch=2, accumulation=2, images=45, epochs=1, probe=False, **SMOOTH)
+    build({"out": str(tmp_path / "one"), "batch": 8, "images": 45, "epochs": 1, "probe": False, **SMOOTH}).train()
+    logs = [
+        [line["loss"] for line in read_log(tmp_path / run / "log.jsonl") if line["loss"]] for run in ("one", "two")
+    ]
+    assert len(logs[0]) == 4
+    assert logs[1] == pytest.approx(logs[0], rel=1e-5)
