@@ -124,7 +124,7 @@ def newest_checkpoint(output_dir: str | os.PathLike[str]) -> Path | None:
 
 
 class ExactResumeTrainer(Trainer):
-    """The stock Trainer, with checkpoints that are whole, strict, and refused where they cannot be continued exactly."""
+    """The stock Trainer, with checkpoints that are whole, and either continued exactly or refused."""
 
     def run_settings(self) -> RunSettings:
         """The settings of this run that a checkpoint must share."""
@@ -138,7 +138,7 @@ class ExactResumeTrainer(Trainer):
 
     def train_dataset_length(self) -> int:
         """Number of training samples over all ranks; 0 where the data set has no length."""
-        return len(self.train_dataset) if hasattr(self.train_dataset, "__len__") else 0  # type: ignore[arg-type]
+        return len(self.train_dataset) if hasattr(self.train_dataset, "__len__") else 0
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """Train, or continue from a folder (`True`: the newest whole checkpoint of `output_dir`).
@@ -225,10 +225,10 @@ class ExactResumeTrainer(Trainer):
             if isinstance(callback, ExportableState):
                 states.setdefault(type(callback).__name__, []).append(callback.state())
         exported = {name: many if len(many) > 1 else many[0] for name, many in states.items()}
-        self.state.stateful_callbacks = exported  # type: ignore[assignment]
+        self.state.stateful_callbacks = exported
 
     def _save(self, output_dir: str | None = None, state_dict: Mapping[str, Any] | None = None) -> None:
-        super()._save(output_dir, state_dict=state_dict)  # type: ignore[arg-type]
+        super()._save(output_dir, state_dict=state_dict)
         # A pickle that nothing reads back: the resolved recipe says the same in plain text.
         (Path(output_dir or self.args.output_dir) / TRAINING_ARGS_NAME).unlink(missing_ok=True)
 

@@ -123,14 +123,15 @@ def _facts(trainer: "DailyMAETrainer") -> dict[str, Any]:
         "results": [
             EvalResult(
                 task_type="image-classification",
-                task_name=f"Image classification ({label})",
+                task_name="Image classification on frozen features",
                 dataset_type="beton",
                 dataset_name=Path(str(trainer.eval_beton)).name,
                 metric_type="accuracy",
-                metric_value=round(accuracies[key], 4),
+                metric_name=f"{label}, accuracy",
+                metric_value=round(score, 4),
             )
             for key, label in (("probe_accuracy", "online linear probe"), ("knn_accuracy", "20 nearest neighbours"))
-            if accuracies[key] is not None
+            if (score := accuracies[key]) is not None
         ],
         "versions": {name: _version(name) for name in ("transformers", "torch", "accelerate", "ffcv")}
         | {"dailymae_hf": __version__, "python": platform.python_version()},
@@ -147,7 +148,7 @@ def _files(trainer: "DailyMAETrainer") -> list[tuple[str, Path]]:
 
 
 def _file_facts(kind: str, path: Path) -> dict[str, Any]:
-    from .data import inspect_beton  # noqa: PLC0415  (the data rooms are for runs that have files)
+    from .data import inspect_beton
 
     info = inspect_beton(path)
     return {"kind": kind, "name": path.name, **info}

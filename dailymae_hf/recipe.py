@@ -152,25 +152,25 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
 
 
 def _convert_one(value: Any, annotation: Any) -> Any:
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if annotation is Any:
-        return value
-    if annotation in (type(None), None):
-        return None if value is None else MISSING
-    if origin is Literal:
-        return value if value in arguments else MISSING
-    if annotation is float and isinstance(value, int | float) and not isinstance(value, bool):
+    """`value` as `annotation`, which is no union; MISSING where it does not fit."""
+    plain = get_origin(annotation) or annotation
+    if plain in (list, tuple) and isinstance(value, list | tuple):
+        return _convert_items(value, plain, get_args(annotation))
+    if plain is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if annotation is int:
-        return value if isinstance(value, int) and not isinstance(value, bool) else MISSING
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return value if value in [member.value for member in annotation] else MISSING
-    if (origin or annotation) in (list, tuple) and isinstance(value, list | tuple):
-        return _convert_items(value, origin or annotation, arguments)
-    if (origin or annotation) is dict:
-        return dict(value) if isinstance(value, Mapping) else MISSING
-    plain = origin or annotation
-    return value if isinstance(plain, type) and isinstance(value, plain) else MISSING
+    return value if _fits(value, annotation, plain) else MISSING
+
+
+def _fits(value: Any, annotation: Any, plain: Any) -> bool:
+    if annotation is Any:
+        return True
+    if plain is Literal:
+        return value in get_args(annotation)
+    if plain is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if not isinstance(plain, type):
+        return False
+    return value in [member.value for member in plain] if issubclass(plain, Enum) else isinstance(value, plain)
 
 
 def _convert_items(value: Sequence[Any], kind: Callable[[Any], Any], arguments: tuple[Any, ...]) -> Any:
@@ -211,7 +211,7 @@ for _class in (_Loader, _Dumper):
 
 
 def _mapping_without_duplicates(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key) for key, _ in node.value]  # type: ignore[no-untyped-call]
+    keys = [loader.construct_object(key) for key, _ in node.value]
     twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
     if twice is not None:
         raise RecipeError(f"line {node.start_mark.line + 1}: the key {twice!r} is given twice")

@@ -17,7 +17,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import ViTMAEForPreTraining
-from transformers.trainer_callback import ProgressCallback, TrainerCallback
+from transformers.trainer_callback import ProgressCallback, TrainerCallback, TrainerControl
 from transformers.utils import logging
 
 from .callbacks import DailyMAECallback, PalindromeCallback, ReadableProgressCallback
@@ -60,10 +60,11 @@ class DailyMAETrainer(ExactResumeTrainer):
     """
 
     args: DailyMAETrainingArguments
+    control: TrainerControl
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         args: DailyMAETrainingArguments,
         *,
         train_beton: str | os.PathLike[str] | Any | None = None,
@@ -152,7 +153,7 @@ class DailyMAETrainer(ExactResumeTrainer):
         if not isinstance(self.train_beton, str | os.PathLike):
             return self.train_beton
         if "train" not in self._loaders:
-            from .data import BetonLoader  # noqa: PLC0415  (needs ffcv; a run without .beton files does not)
+            from .data import BetonLoader
 
             args = self.args
             self._loaders["train"] = BetonLoader(
@@ -172,12 +173,13 @@ class DailyMAETrainer(ExactResumeTrainer):
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """The validation loader, at the model's full size; a path or loader as `eval_dataset` replaces the run's."""
         source = self.eval_beton if eval_dataset is None else eval_dataset
-        if hasattr(source, "set_resolution"):
-            loader = source
-        elif isinstance(source, str | os.PathLike) and Path(source).is_file():
+        loader: Any = source
+        if isinstance(source, str | os.PathLike) and Path(source).is_file():
             loader = self.fixed_loader(source)
-        else:
-            return super().get_eval_dataloader(eval_dataset)
+        elif not hasattr(source, "set_resolution"):
+            # Leaving out the last batch is for training, the stock method does it here too.
+            with patch.object(self.args, "dataloader_drop_last", False):
+                return super().get_eval_dataloader(eval_dataset)
         loader.set_resolution(self.model.config.image_size)
         return loader
 
@@ -185,7 +187,7 @@ class DailyMAETrainer(ExactResumeTrainer):
         """A loader of centre crops with no randomness but, where wanted, one fixed order. Kept for later calls."""
         key = f"{os.fspath(path)}|{shuffle}"
         if key not in self._loaders:
-            from .data import BetonLoader  # noqa: PLC0415
+            from .data import BetonLoader
 
             args = self.args
             self._loaders[key] = BetonLoader(
@@ -234,14 +236,15 @@ class DailyMAETrainer(ExactResumeTrainer):
     # ---- one step --------------------------------------------------------------------------------------------------
 
     @property
-    def core_model(self) -> nn.Module:
+    def core_model(self) -> Any:
         """The model without wrappers of compile or distributed training."""
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
     @property
     def mask_ratio(self) -> float:
         """The share of patches hidden now."""
-        return self.core_model.mask_ratio if hasattr(self.core_model, "mask_ratio") else self.model.config.mask_ratio
+        model = self.core_model
+        return float(model.mask_ratio if hasattr(model, "mask_ratio") else model.config.mask_ratio)
 
     def normalize(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """uint8 (B, 3, H, W) -> float32 with the processor's mean and std; floats are taken as normalised already."""
@@ -297,7 +300,7 @@ class DailyMAETrainer(ExactResumeTrainer):
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
         """Per-step half cosine after a linear warm-up over `args.warmup_epochs`."""
-        if self.lr_scheduler is None:
+        if getattr(self, "lr_scheduler", None) is None:
             factor = warmup_cosine(self.args.warmup_epochs * self._steps_per_epoch, num_training_steps)
             self.lr_scheduler = LambdaLR(self.optimizer if optimizer is None else optimizer, factor)
             self._created_lr_scheduler = True
@@ -412,9 +415,7 @@ def _skip_first_batches(dataloader: Any, num_batches: int = 0) -> Any:
 _stock_skip_first_batches = transformers.trainer.skip_first_batches
 
 
-def _loss_per_sample(
-    model: ViTMAEForPreTraining, pixel_values: torch.Tensor, logits: torch.Tensor, mask: torch.Tensor
-) -> torch.Tensor:
+def _loss_per_sample(model: Any, pixel_values: torch.Tensor, logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """MAE's loss (`models_mae.py: forward_loss`) before the mean over the batch: (B,) float32."""
     target = model.patchify(pixel_values)
     if model.config.norm_pix_loss:
@@ -428,7 +429,7 @@ def _pixel_statistics(
     beton: Any, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if isinstance(beton, str | os.PathLike) and (mean is None or std is None):
-        from .data import inspect_beton  # noqa: PLC0415
+        from .data import inspect_beton
 
         facts = inspect_beton(beton)["facts"]
         mean, std = mean or facts.get("mean"), std or facts.get("std")

@@ -13,8 +13,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
-from dailymae_hf.callbacks import LogFileCallback, OnlineProbeCallback, PalindromeCallback, ThroughputCallback
-from dailymae_hf.schedule import ResolutionSchedule
+from dailymae_hf.callbacks import LogFileCallback, OnlineProbeCallback, ThroughputCallback
 from dailymae_hf.trainer import DailyMAETrainer
 from dailymae_hf.training_args import DailyMAETrainingArguments
 from tests.in_memory import ArrayLoader, coloured_images, tiny_model
@@ -75,7 +74,7 @@ def build(options: dict, rank: int = 0, world_size: int = 1) -> DailyMAETrainer:
 def main() -> None:
     torch.set_num_threads(1)
     options = json.loads(sys.argv[1])
-    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     trainer = build(options, rank, world_size)
     try:
         trainer.train(resume_from_checkpoint=options.get("resume"))

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 import torch
-from tests.in_memory import ArrayLoader, coloured_images, tiny_model
 from transformers import AutoImageProcessor, Trainer, TrainingArguments, ViTMAEForPreTraining
 
 from dailymae_hf.errors import RecipeError
@@ -15,6 +14,7 @@ from dailymae_hf.flops import mae_flops
 from dailymae_hf.masking import masking_noise
 from dailymae_hf.trainer import IMAGE_MEAN, IMAGE_STD, DailyMAETrainer
 from dailymae_hf.training_args import DailyMAETrainingArguments
+from tests.in_memory import ArrayLoader, coloured_images, tiny_model
 
 torch.set_num_threads(1)
 
@@ -52,7 +52,9 @@ def normalised(images):
 
 def test_a_run_equals_a_plain_torch_loop(tmp_path):
     """Batches, masks, loss, weight-decay groups, learning rates and updates, written out by hand."""
-    trainer = DailyMAETrainer(tiny_model(), arguments(tmp_path, weight_decay=0.3), train_beton=loader())
+    # A key's bias has no gradient but rounding, which Adam's default epsilon would blow up to whole steps.
+    args = arguments(tmp_path, weight_decay=0.3, adam_epsilon=1e-3)
+    trainer = DailyMAETrainer(tiny_model(), args, train_beton=loader())
     trainer.train()
 
     model = tiny_model().train()
@@ -62,7 +64,7 @@ def test_a_run_equals_a_plain_torch_loop(tmp_path):
         {"params": [p for n, p in model.named_parameters() if n in decays], "weight_decay": 0.3},
         {"params": [p for n, p in model.named_parameters() if n in names and n not in decays], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95))
+    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95), eps=1e-3)
     peak, warmup, total = 0.01 * 8 / 256, 5, 10
     data, losses = loader(), []
     for epoch in range(2):
@@ -84,8 +86,7 @@ def test_a_run_equals_a_plain_torch_loop(tmp_path):
     rates = [entry["learning_rate"] for entry in trainer.state.log_history if "loss" in entry]
     assert rates[:2] == pytest.approx([0.0, peak / 5])
     for (name, ours), theirs in zip(trainer.model.named_parameters(), model.parameters(), strict=True):
-        # Adam's normalised update turns rounding in a tiny gradient into a share of the step: compare with the step.
-        assert (ours - theirs).abs().max() < 0.05 * peak, name
+        assert (ours - theirs).abs().max() < 1e-3 * peak, name
 
 
 def test_every_trainable_parameter_moves_and_positions_do_not(tmp_path):
@@ -100,9 +101,7 @@ def test_weight_decay_spares_biases_norms_tokens_and_positions(tmp_path):
     trainer = DailyMAETrainer(tiny_model(), arguments(tmp_path), train_beton=loader())
     decayed = set(trainer.get_decay_parameter_names(trainer.model))
     modules = dict(trainer.model.named_modules())
-    matrices = {
-        f"{name}.weight" for name, m in modules.items() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d)
-    }
+    matrices = {f"{name}.weight" for name, m in modules.items() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d)}
     assert decayed == matrices
 
 
@@ -214,7 +213,8 @@ out = Path({str(tmp_path)!r})
 DailyMAETrainer(tiny_model(), arguments(out, num_train_epochs=1), train_dataset=dataset).train()
 from dailymae_hf.data import write_beton
 import datasets, PIL.Image
-rows = datasets.Dataset.from_dict({{"image": [PIL.Image.new("RGB", (40, 40))] * 8}}, features=datasets.Features(image=datasets.Image()))
+features = datasets.Features(image=datasets.Image())
+rows = datasets.Dataset.from_dict({{"image": [PIL.Image.new("RGB", (40, 40))] * 8}}, features=features)
 write_beton(rows, out / "x.beton", workers=1)
 try:
     DailyMAETrainer(tiny_model(), arguments(out), train_beton=out / "x.beton").train()

@@ -94,11 +94,9 @@ def test_two_ranks_resume_in_the_middle_of_an_epoch_bit_for_bit(two_ranks, tmp_p
 
 
 def test_accumulation_on_two_ranks_equals_the_larger_batch(tmp_path):
-    """DDP with a static graph fails when the first backward pass is one of `no_sync`: accumulation must switch it off."""
+    """DDP's static graph fails when the first backward pass is one of `no_sync`: accumulation must switch it off."""
     launch(tmp_path / "two", ranks=2, batch=2, accumulation=2, images=45, epochs=1, probe=False, **SMOOTH)
     build({"out": str(tmp_path / "one"), "batch": 8, "images": 45, "epochs": 1, "probe": False, **SMOOTH}).train()
-    logs = [
-        [line["loss"] for line in read_log(tmp_path / run / "log.jsonl") if line["loss"]] for run in ("one", "two")
-    ]
+    logs = [[line["loss"] for line in read_log(tmp_path / run / "log.jsonl") if line["loss"]] for run in ("one", "two")]
     assert len(logs[0]) == 4
     assert logs[1] == pytest.approx(logs[0], rel=1e-5)

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.in_memory import ArrayLoader, coloured_images, tiny_model
-from tests.rank_run import Dies, build
 from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainingArguments, ViTMAEForPreTraining
 from transformers.trainer import skip_first_batches
@@ -15,6 +13,8 @@ from transformers.trainer import skip_first_batches
 from dailymae_hf.callbacks.log_file import read_log
 from dailymae_hf.checkpoint import load_weights, newest_checkpoint
 from dailymae_hf.errors import ResumeError
+from tests.in_memory import ArrayLoader, coloured_images, tiny_model
+from tests.rank_run import Dies, build
 
 torch.set_num_threads(1)
 
@@ -91,7 +91,7 @@ def test_stock_takes_a_half_written_checkpoint_for_the_newest(tmp_path):
     ids=["middle of an epoch", "end of an epoch", "accumulation", "an epoch that ends in half a step"],
 )
 def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path, options, stop_at):
-    """Weights, Adam's moments, learning rate, probe and log file; three epochs of a palindrome with the online probe."""
+    """Weights, Adam's moments, learning rate, probe and log file, over three epochs of a palindrome."""
     whole = build({**options, "out": str(tmp_path / "whole")})
     whole.train()
     broken = {**options, "out": str(tmp_path / "broken")}
@@ -149,12 +149,10 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_name(tmp_path, checkpoint,
     damage(tensors)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     trainer = build({"out": str(tmp_path)})
+    trainer.state.best_model_checkpoint = str(folder)
+    read = trainer._load_best_model if best else lambda: trainer.train(resume_from_checkpoint=str(folder))
     with pytest.raises(ResumeError, match=named):
-        if best:
-            trainer.state.best_model_checkpoint = str(folder)
-            trainer._load_best_model()
-        else:
-            trainer.train(resume_from_checkpoint=str(folder))
+        read()
 
 
 def test_best_model_is_loaded_whole(tmp_path, checkpoint):

@@ -144,21 +144,17 @@ class OnlineProbeCallback(DailyMAECallback):
         bank, bank_labels = self._encode_all(bank_loader, resolution, self.bank_size)
         self.probe.eval()
         hits = self.probe(queries).argmax(dim=1) == labels
-        neighbours = knn_accuracy(
-            bank, bank_labels, queries, labels, num_classes=self.num_classes, k=(NEIGHBOURS,)
-        )
+        neighbours = knn_accuracy(bank, bank_labels, queries, labels, num_classes=self.num_classes, k=(NEIGHBOURS,))
         return {"probe_accuracy": hits.float().mean().item(), "knn_accuracy": neighbours[NEIGHBOURS]}
 
-    def _encode_all(
-        self, loader: Any, resolution: int, limit: int | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _encode_all(self, loader: Any, resolution: int, limit: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Features and labels of a loader's labelled samples, by sample index, the same on every rank."""
         loader.set_epoch(0)
         loader.set_resolution(resolution)
         rows: list[tuple[torch.Tensor, ...]] = []
         for batch in _first_batches(loader, limit, self.trainer.args.world_size):
             if "labels" not in batch:
-                raise RecipeError("the online probe needs labels, and the file scored has none: set online_probe: false")
+                raise RecipeError("the online probe needs labels, the file scored has none: set online_probe: false")
             device = self.trainer.args.device
             features = self._features(batch["pixel_values"])
             rows.append((features, batch["labels"].to(device), batch["index"].to(device)))

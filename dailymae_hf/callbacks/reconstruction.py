@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from transformers import TrainerControl, TrainerState, TrainingArguments, ViTMAEForPreTraining
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from ..masking import masking_noise
 from .base import DailyMAECallback
@@ -16,9 +16,7 @@ FOLDER = "reconstructions"
 PANELS = ("image", "masked", "reconstructed")
 
 
-def reconstruct(
-    model: ViTMAEForPreTraining, pixel_values: torch.Tensor, noise: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def reconstruct(model: Any, pixel_values: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """What the encoder sees and what the decoder makes of it, at the config's mask ratio.
 
     A model trained on normalised patches predicts each patch up to its mean and deviation; those two are taken from
@@ -63,15 +61,13 @@ class ReconstructionCallback(DailyMAECallback):
     ) -> None:
         if state.is_world_process_zero:
             # Before the first epoch, while no iterator of this loader is under way.
-            loader = self.trainer.eval_beton
+            loader: Any = self.trainer.eval_beton
             if isinstance(loader, str | os.PathLike):
                 loader = self.trainer.fixed_loader(loader, shuffle=True)
             batch = next(iter(loader))
             self._images = batch["pixel_values"][: self.num_images].to("cpu", copy=True)
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         epoch_done = float(state.epoch).is_integer() and round(state.epoch) % self.every_n_epochs == 0
         if self._images is None or not (epoch_done or state.global_step >= state.max_steps):
             return
@@ -96,9 +92,7 @@ class ReconstructionCallback(DailyMAECallback):
         model.train(was_training)
         images, completed = (trainer.denormalize(batch) for batch in (pixel_values, completed))
         masked = torch.where(hidden, torch.full_like(images, 0.88), images)
-        title = (
-            f"{moment} · {pixel_values.shape[-1]} px · {model.config.mask_ratio:.0%} of the patches masked"
-        )
+        title = f"{moment} · {pixel_values.shape[-1]} px · {model.config.mask_ratio:.0%} of the patches masked"
         _grid(torch.stack([images, masked, completed], dim=1).cpu(), title).print_png(path)
 
 

@@ -124,9 +124,7 @@ class ThroughputCallback(DailyMAECallback):
     ) -> None:
         self._open_window()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         config = kwargs["model"].config
         mask_ratio = self.trainer.mask_ratio
         for batch in self.trainer.step_batches:
