@@ -56,12 +56,18 @@ static void across_narrow(const dmae_axis *axis, const uint8_t *src, ptrdiff_t s
     }
 }
 
+/* Narrow taps may lie past the last sample, where there is room; there can be too many wide ones for that. */
+static int32_t taps_within(const dmae_axis *axis, int32_t i) {
+    const int32_t left = axis->available - axis->start[i];
+    return left < axis->taps ? left : axis->taps;
+}
+
 static void across_wide(const dmae_axis *axis, const uint8_t *src, int8_t *dst) {
     const int32_t *w = axis->wide;
     for (int32_t i = 0; i < axis->out; i++, w += axis->taps) {
         const uint8_t *p = src + axis->start[i];
         int32_t sum = 1 << (DMAE_WIDE_BITS - 1);
-        for (int32_t t = 0; t < axis->taps && w[t]; t++)
+        for (int32_t t = 0, taps = taps_within(axis, i); t < taps; t++)
             sum += w[t] * p[t];
         dst[i] = (int8_t)((sum >> DMAE_WIDE_BITS) - 128);
     }
@@ -93,12 +99,12 @@ static void down_narrow(const dmae_column *column, int32_t y, int32_t width, int
 }
 
 static void down_wide(const dmae_column *column, int32_t y, int32_t width, int16_t *line) {
-    const int32_t shift = DMAE_WIDE_BITS - DMAE_WEIGHT_BITS;
+    const int32_t shift = DMAE_WIDE_BITS - DMAE_WEIGHT_BITS, taps = taps_within(column->axis, y);
     const int32_t *w = column->axis->wide + (size_t)y * (size_t)column->axis->taps;
     const int8_t *p = column->rows + column->axis->start[y] * column->stride;
     for (int32_t x = 0; x < width; x++) {
         int32_t sum = 1 << (shift - 1);
-        for (int32_t t = 0; t < column->axis->taps && w[t]; t++)
+        for (int32_t t = 0; t < taps; t++)
             sum += w[t] * p[t * column->stride + x];
         line[x] = (int16_t)(sum >> shift);
     }
