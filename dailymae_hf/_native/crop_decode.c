@@ -4,9 +4,6 @@
 
 #include "internal.h"
 
-/* A newer file format's reader that this build may not hold. */
-#pragma weak dmae_packed_planes
-
 #define LARGEST_SIDE 65535
 
 /* The inverse DCT may give 1/2, 1/4 or 1/8 of the size where the crop is at least that much larger than the output. */
@@ -80,7 +77,7 @@ int32_t dmae_crop_decode(const uint8_t *data, uint64_t size, uint32_t mode, uint
         status = dmae_jpeg_planes(data, size, height, width, region, scale_num, simd, scratch, &planes);
     else if (mode == DMAE_MODE_RAW)
         status = raw_planes(data, size, height, width, region, scratch, &planes);
-    else if (mode == DMAE_MODE_DCT && dmae_packed_planes)
+    else if (mode == DMAE_MODE_DCT)
         status = dmae_packed_planes(data, size, height, width, region, scale_num, simd, scratch, &planes);
     if (status != DMAE_OK)
         return status;

@@ -9,6 +9,7 @@
 
 #include "internal.h"
 #include "jpeg_header.h"
+#include "jpeg_segments.h"
 
 /* Coefficients of a multi-scan image are held whole: 512 MiB are 170 megapixels of 4:2:0. */
 #define MEMORY_LIMIT (512L << 20)
@@ -23,6 +24,7 @@ typedef struct reader {
     jmp_buf escape;
     int status;
     int in_scan;
+    int tolerance; /* of short data, at the end of a scan that ends with a short segment */
 } reader;
 
 static void fail(reader *r, int status) {
@@ -74,7 +76,8 @@ static void on_message(j_common_ptr cinfo, int level) {
     case JWRN_HIT_MARKER:
     case JWRN_HUFF_BAD_CODE:
     case JWRN_MUST_RESYNC:
-        fail(r, DMAE_CORRUPT);
+        if (r->tolerance-- <= 0)
+            fail(r, DMAE_CORRUPT);
         break;
     default:
         break;
@@ -145,92 +148,108 @@ static void open_stream(reader *r, const uint8_t *data, uint64_t size, int scale
 }
 
 typedef struct layout {
-    int first_row, last_row; /* rows of MCUs, end exclusive */
-    size_t offset[4];        /* of each plane in the scratch slot */
-    int lines[4];            /* of each plane per row of MCUs */
+    int skip, rows;   /* of MCUs: before the crop, and up to its end */
+    size_t offset[4]; /* of each plane's first row in the scratch slot */
+    int lines[4];     /* of each plane per row of MCUs */
+    int samples[4];   /* of each plane per MCU and line */
 } layout;
 
 static int min_int(int a, int b) {
     return a < b ? a : b;
 }
 
-/* Describes the planes and returns the bytes that they take together. */
-static size_t lay_out(const struct jpeg_decompress_struct *cinfo, dmae_region region, layout *l, dmae_planes *out) {
+static int divide_up(int64_t a, int64_t b) {
+    return (int)((a + b - 1) / b);
+}
+
+/* Describes the planes and returns the bytes that they take together. A line of a plane has room on its left for the
+ * columns that a row of the stream begins earlier, and on its right for those that it ends later. */
+static size_t lay_out(const struct jpeg_decompress_struct *cinfo, const dmae_jpeg_header *header, const dmae_jpeg_stream *stream,
+                      dmae_region region, layout *l, dmae_planes *out) {
     const int mcu_height = cinfo->max_v_samp_factor * 8;
     size_t total = 0;
-    l->first_row = region.y0 / mcu_height;
-    l->last_row = min_int((region.y1 + mcu_height - 1) / mcu_height, (int)cinfo->total_iMCU_rows);
+    l->skip = stream->interval ? 0 : region.y0 / mcu_height;
+    l->rows = stream->interval ? (int)cinfo->total_iMCU_rows : min_int(divide_up(region.y1, mcu_height), (int)cinfo->total_iMCU_rows);
     out->count = cinfo->num_components;
     for (int c = 0; c < out->count; c++) {
         const jpeg_component_info *info = &cinfo->comp_info[c];
         dmae_plane *plane = &out->plane[c];
-        const int lines = info->v_samp_factor * info->DCT_scaled_size;
-        /* libjpeg writes whole blocks, padded on the right to whole MCUs at most */
-        const size_t mcu_width = (size_t)info->h_samp_factor * (size_t)info->DCT_scaled_size;
-        const size_t blocks = (size_t)info->width_in_blocks * (size_t)info->DCT_scaled_size;
-        const size_t stride = (blocks + mcu_width + 63) & ~(size_t)63;
+        const int64_t across = info->h_samp_factor * info->DCT_scaled_size, down = info->v_samp_factor * info->DCT_scaled_size;
+        const int width = divide_up(header->width * across, cinfo->max_h_samp_factor * 8);
+        const int height = divide_up(header->height * down, cinfo->max_v_samp_factor * 8);
+        const size_t mcus = (size_t)(stream->margin + (stream->interval ? stream->mcus_per_row : stream->columns));
+        const size_t stride = (mcus * (size_t)across + 63) & ~(size_t)63;
         plane->stride = (ptrdiff_t)stride;
-        plane->x0 = 0;
-        plane->y0 = l->first_row * lines;
-        plane->width = (int32_t)info->downsampled_width;
-        plane->height = min_int(l->last_row * lines, (int)info->downsampled_height) - plane->y0;
-        plane->scale_x = (double)info->h_samp_factor * info->DCT_scaled_size / (cinfo->max_h_samp_factor * 8.0);
-        plane->scale_y = (double)info->v_samp_factor * info->DCT_scaled_size / (cinfo->max_v_samp_factor * 8.0);
-        l->lines[c] = lines;
-        l->offset[c] = total;
-        total += stride * (size_t)lines * (size_t)(l->last_row - l->first_row);
+        plane->x0 = stream->column * (int32_t)across;
+        plane->y0 = (stream->first_row + l->skip) * (int32_t)down;
+        plane->width = min_int((stream->column + stream->columns) * (int32_t)across, width) - plane->x0;
+        plane->height = min_int((stream->first_row + l->rows) * (int32_t)down, height) - plane->y0;
+        plane->scale_x = (double)across / (cinfo->max_h_samp_factor * 8.0);
+        plane->scale_y = (double)down / (cinfo->max_v_samp_factor * 8.0);
+        l->lines[c] = (int)down;
+        l->samples[c] = (int)across;
+        l->offset[c] = total + (size_t)stream->margin * (size_t)across;
+        total += stride * (size_t)down * (size_t)(l->rows - l->skip);
     }
     return total;
 }
 
-static void read_rows(reader *r, const layout *l, uint8_t *base, const dmae_planes *out) {
+static void read_rows(reader *r, const layout *l, const dmae_jpeg_stream *stream, uint8_t *base, const dmae_planes *out) {
     struct jpeg_decompress_struct *cinfo = &r->cinfo;
     JSAMPROW rows[4][4 * DCTSIZE];
     JSAMPARRAY image[4] = {rows[0], rows[1], rows[2], rows[3]};
-    for (int row = 0; row < l->last_row; row++) {
-        const int wanted = row >= l->first_row;
+    for (int row = 0; row < l->rows; row++) {
+        const int wanted = row >= l->skip;
+        const int earlier = stream->column - dmae_jpeg_row_start(stream, row);
         for (int c = 0; c < out->count; c++) {
-            uint8_t *line = base + l->offset[c];
+            uint8_t *line = base + l->offset[c] - earlier * l->samples[c];
             if (wanted)
-                line += (ptrdiff_t)(row - l->first_row) * l->lines[c] * out->plane[c].stride;
+                line += (ptrdiff_t)(row - l->skip) * l->lines[c] * out->plane[c].stride;
             for (int i = 0; i < l->lines[c]; i++, line += out->plane[c].stride)
                 rows[c][i] = line;
             cinfo->comp_info[c].component_needed = wanted; /* no inverse DCT above the crop */
         }
+        r->tolerance = stream->short_end && row == l->rows - 1 ? 2 : 0;
         jpeg_read_raw_data(cinfo, image, (JDIMENSION)(cinfo->max_v_samp_factor * cinfo->min_DCT_scaled_size));
     }
 }
 
 /* Owns nothing, so that a longjmp back into it leaks nothing. */
-static void decode(reader *r, const uint8_t *data, uint64_t size, dmae_region region, int scale_num,
+static void decode(reader *r, const dmae_jpeg_header *header, dmae_jpeg_stream *stream, dmae_region region, int scale_num,
                    dmae_scratch *scratch, dmae_planes *out) {
     if (setjmp(r->escape))
         return;
     layout l;
-    open_stream(r, data, size, scale_num);
+    open_stream(r, stream->data, stream->size, scale_num);
     out->color = color_of(r->cinfo.jpeg_color_space);
     if (!out->color)
         fail(r, DMAE_UNSUPPORTED);
-    const size_t bytes = lay_out(&r->cinfo, region, &l, out);
+    if (!stream->interval)
+        stream->columns = divide_up(header->width, r->cinfo.max_h_samp_factor * 8);
+    const size_t bytes = lay_out(&r->cinfo, header, stream, region, &l, out);
     uint8_t *base = bytes <= (size_t)MEMORY_LIMIT ? dmae_scratch_get(scratch, DMAE_SLOT_PLANES, bytes) : NULL;
     if (!base)
         fail(r, DMAE_OUT_OF_MEMORY);
     for (int c = 0; c < out->count; c++)
         out->plane[c].data = base + l.offset[c];
-    read_rows(r, &l, base, out);
+    read_rows(r, &l, stream, base, out);
 }
 
 int dmae_jpeg_planes(const uint8_t *data, uint64_t size, uint32_t height, uint32_t width, dmae_region region,
                      int scale_num, int simd, dmae_scratch *scratch, dmae_planes *out) {
     (void)simd;
     dmae_jpeg_header header;
-    const int status = dmae_jpeg_read_header(data, size, &header);
+    int status = dmae_jpeg_read_header(data, size, &header);
     if (status != DMAE_OK)
         return status;
     if (header.height != height || header.width != width)
         return DMAE_SIZE_MISMATCH;
-    if (header.components != 1 && header.components != 3 && header.components != 4)
-        return DMAE_UNSUPPORTED;
+    dmae_jpeg_stream stream = {0};
+    status = dmae_jpeg_cut(data, size, &header, region, scratch, &stream);
+    if (status == DMAE_UNSUPPORTED)
+        stream = (dmae_jpeg_stream){.data = data, .size = size};
+    else if (status != DMAE_OK)
+        return status;
 
     reader r;
     memset(&r, 0, sizeof r);
@@ -239,7 +258,7 @@ int dmae_jpeg_planes(const uint8_t *data, uint64_t size, uint32_t height, uint32
     r.errors.error_exit = on_error;
     r.errors.emit_message = on_message;
     r.errors.output_message = be_silent;
-    decode(&r, data, size, region, scale_num, scratch, out);
+    decode(&r, &header, &stream, region, scale_num, scratch, out);
     jpeg_destroy_decompress(&r.cinfo);
     return r.status;
 }

@@ -24,6 +24,7 @@
 typedef struct dmae_axis {
     int32_t out;     /* outputs */
     int32_t taps;    /* per output, even */
+    int32_t available;
     int32_t *start;  /* [out] first sample, >= 0; late taps may lie past the last sample and then weigh nothing */
     uint8_t *narrow; /* [out][taps], sums of 1 << DMAE_WEIGHT_BITS */
     int32_t *wide;   /* [out][taps], sums of 1 << DMAE_WIDE_BITS */
@@ -74,9 +75,11 @@ typedef struct dmae_resampler {
 /* NULL where this build does not hold it. */
 extern const dmae_resampler *const dmae_resampler_portable, *const dmae_resampler_avx2, *const dmae_resampler_avx512;
 
-/* The same in plain C: any number of taps, any colour. `line` is room for `width` sums of each plane. */
+/* The same in plain C: any number of taps, any colour. `across` makes up to DMAE_SPARE_ROWS rows too many. `line` is room for `width` sums of each plane. */
+#define DMAE_SPARE_ROWS 3
 void dmae_across_scalar(const dmae_axis *axis, const uint8_t *src, ptrdiff_t src_stride, int32_t rows, int8_t *dst,
-                        ptrdiff_t dst_stride);
+                        ptrdiff_t dst_stride, uint64_t *lanes);
+size_t dmae_across_lanes(const dmae_axis *axis); /* bytes that `lanes` has to hold */
 void dmae_down_scalar(int color, int count, const dmae_column *column, int32_t y, int32_t width, int16_t *const *line,
                       uint8_t *const channel[3]);
 

@@ -32,50 +32,97 @@ static int32_t nearest(int32_t first, int32_t available) {
     return first < 0 ? 0 : first >= available ? available - 1 : first;
 }
 
+typedef struct batch {
+    int32_t first[BATCH];                    /* first sample, before it is cut at 0 */
+    float distance[BATCH];                   /* from the filter's centre to that sample's */
+    uint8_t weight[DMAE_NARROW_TAPS][BATCH]; /* 0 outside the samples that exist */
+    int32_t total[BATCH];                    /* sum of the weights: one, or 0 where no sample is near */
+} batch;
+
+/* `step` is -1 for mirrored outputs: `begin` is then the last. */
+static void place_batch(batch *b, double from, double scale, double support, int32_t begin, int32_t step) {
+    for (int k = 0; k < BATCH; k++) {
+        const double center = from + (begin + step * k + 0.5) * scale;
+        const double low = center - support + 0.5;
+        int32_t x = (int32_t)low;
+        x -= x > low; /* floor */
+        b->first[k] = x;
+        b->distance[k] = (float)(x + 0.5 - center);
+    }
+}
+
 /* Rounding the running sum, not each weight, makes the weights add up to exactly one. */
+static void weigh_batch(batch *b, int32_t taps, float inverse, int32_t available) {
+    float total[BATCH] = {0}, sum[BATCH] = {0}, tap[DMAE_NARROW_TAPS][BATCH];
+    for (int32_t t = 0; t < taps; t++)
+        for (int k = 0; k < BATCH; k++) {
+            const float share = 1 - fabsf(b->distance[k] + (float)t) * inverse;
+            const int32_t x = b->first[k] + t;
+            tap[t][k] = (x >= 0) & (x < available) & (share > 0) ? share : 0;
+            total[k] += tap[t][k];
+        }
+    for (int k = 0; k < BATCH; k++) {
+        total[k] = total[k] > 0 ? (1 << DMAE_WEIGHT_BITS) / total[k] : 0;
+        b->total[k] = 0;
+    }
+    for (int32_t t = 0; t < taps; t++)
+        for (int k = 0; k < BATCH; k++) {
+            sum[k] += tap[t][k] * total[k];
+            const int32_t upto = (int32_t)(sum[k] + 0.5f);
+            b->weight[t][k] = (uint8_t)(upto - b->total[k]);
+            b->total[k] = upto;
+        }
+}
+
+/* Outputs at the first sample, where taps before it are dropped, and such that no sample is near to. */
+static void store_carefully(const batch *b, int32_t count, int32_t taps, int32_t available, int32_t *start, uint8_t *out) {
+    for (int32_t k = 0; k < count; k++, out += taps) {
+        const int32_t before = b->first[k] < 0 ? -b->first[k] : 0;
+        start[k] = b->first[k] + before;
+        for (int32_t t = 0; t < taps; t++)
+            out[t] = t + before < taps ? b->weight[t + before][k] : 0;
+        if (b->total[k] == 0) {
+            start[k] = nearest(b->first[k], available);
+            out[0] = 1 << DMAE_WEIGHT_BITS;
+        }
+    }
+}
+
+static void store_batch(const batch *b, int32_t taps, int32_t *restrict start, uint8_t *restrict out) {
+    memcpy(start, b->first, sizeof b->first);
+    if (taps == 2)
+        for (int k = 0; k < BATCH; k++) {
+            out[2 * k] = b->weight[0][k];
+            out[2 * k + 1] = b->weight[1][k];
+        }
+    else if (taps == 4)
+        for (int k = 0; k < BATCH; k++) {
+            out[4 * k] = b->weight[0][k];
+            out[4 * k + 1] = b->weight[1][k];
+            out[4 * k + 2] = b->weight[2][k];
+            out[4 * k + 3] = b->weight[3][k];
+        }
+    else
+        for (int k = 0; k < BATCH; k++)
+            for (int32_t t = 0; t < taps; t++)
+                out[k * taps + t] = b->weight[t][k];
+}
+
 static void fill_narrow(dmae_axis *axis, double from, double scale, int32_t available, int flip) {
     const double support = support_of(scale);
-    const float inverse = (float)(1 / support);
-    const int32_t taps = axis->taps;
-    for (int32_t begin = 0; begin < axis->out; begin += BATCH) {
-        int32_t first[BATCH], given[BATCH] = {0}, weight[DMAE_NARROW_TAPS][BATCH];
-        float distance[BATCH], total[BATCH] = {0}, sum[BATCH] = {0}, tap[DMAE_NARROW_TAPS][BATCH];
-        for (int k = 0; k < BATCH; k++) {
-            const double center = from + (begin + k + 0.5) * scale;
-            const double low = center - support + 0.5;
-            int32_t x = (int32_t)low;
-            x -= x > low; /* floor */
-            first[k] = x;
-            distance[k] = (float)(x + 0.5 - center);
-        }
-        for (int32_t t = 0; t < taps; t++)
-            for (int k = 0; k < BATCH; k++) {
-                const float share = 1 - fabsf(distance[k] + (float)t) * inverse;
-                const int32_t x = first[k] + t;
-                tap[t][k] = (x >= 0) & (x < available) & (share > 0) ? share : 0;
-                total[k] += tap[t][k];
-            }
+    const int32_t taps = axis->taps, out = axis->out;
+    for (int32_t begin = 0; begin < out; begin += BATCH) {
+        batch b;
+        const int32_t count = out - begin < BATCH ? out - begin : BATCH;
+        place_batch(&b, from, scale, support, flip ? out - 1 - begin : begin, flip ? -1 : 1);
+        weigh_batch(&b, taps, (float)(1 / support), available);
+        int plain = count == BATCH && b.first[0] >= 0 && b.first[BATCH - 1] >= 0;
         for (int k = 0; k < BATCH; k++)
-            total[k] = total[k] > 0 ? (1 << DMAE_WEIGHT_BITS) / total[k] : 0;
-        for (int32_t t = 0; t < taps; t++)
-            for (int k = 0; k < BATCH; k++) {
-                sum[k] += tap[t][k] * total[k];
-                const int32_t upto = (int32_t)(sum[k] + 0.5f);
-                weight[t][k] = upto - given[k];
-                given[k] = upto;
-            }
-        for (int k = 0; k < BATCH && begin + k < axis->out; k++) {
-            const int32_t at = flip ? axis->out - 1 - (begin + k) : begin + k;
-            uint8_t *out = axis->narrow + (size_t)at * (size_t)taps;
-            const int32_t before = first[k] < 0 ? -first[k] : 0; /* taps that lie before the first sample */
-            axis->start[at] = first[k] + before;
-            for (int32_t t = 0; t < taps; t++)
-                out[t] = t + before < taps ? (uint8_t)weight[t + before][k] : 0;
-            if (given[k] == 0) {
-                axis->start[at] = nearest(first[k], available);
-                out[0] = 1 << DMAE_WEIGHT_BITS;
-            }
-        }
+            plain &= b.total[k] > 0;
+        if (plain)
+            store_batch(&b, taps, axis->start + begin, axis->narrow + (size_t)begin * (size_t)taps);
+        else
+            store_carefully(&b, count, taps, available, axis->start + begin, axis->narrow + (size_t)begin * (size_t)taps);
     }
 }
 
@@ -104,7 +151,7 @@ void dmae_axis_fill(dmae_axis *axis, void *memory, int32_t taps, int32_t out, do
                     int32_t available, int flip) {
     const double scale = length / out;
     int32_t *start = memory;
-    *axis = (dmae_axis){out, taps, start, NULL, NULL};
+    *axis = (dmae_axis){out, taps, available, start, NULL, NULL};
     if (is_wide(taps)) {
         axis->wide = start + out;
         fill_wide(axis, from, scale, available, flip);
@@ -125,21 +172,22 @@ size_t dmae_shuffle_bytes(const dmae_shuffle_shape *shape, const dmae_axis *axis
     return vectors * (size_t)shape->bytes * (1 + (size_t)axis->taps / 2) + vectors * lanes * 2 * sizeof(int32_t);
 }
 
-/* Points the outputs [from, to) at one window, and says whether they fit. */
+/* Points the outputs [from, to) at one window, and says whether they fit. Starts rise, or fall where mirrored. */
 static int fill_window(const dmae_axis *axis, int32_t from, int32_t to, int32_t lane, uint8_t mark, int32_t *base, uint8_t *index) {
-    int32_t low = INT32_MAX, high = 0;
-    for (int32_t i = from; i < to && i < axis->out; i++) {
-        low = axis->start[i] < low ? axis->start[i] : low;
-        high = axis->start[i] > high ? axis->start[i] : high;
+    const int32_t end = to < axis->out ? to : axis->out;
+    *base = 0;
+    if (from < end) {
+        const int32_t a = axis->start[from], b = axis->start[end - 1];
+        *base = a < b ? a : b;
+        if ((a < b ? b : a) - *base + 1 >= lane)
+            return 0;
     }
-    *base = low == INT32_MAX ? 0 : low;
-    if (high - *base + 1 >= lane && low != INT32_MAX)
-        return 0;
-    for (int32_t i = from; i < to; i++, index += 2) {
-        const int32_t offset = i < axis->out ? axis->start[i] - *base : 0;
-        index[0] = (uint8_t)(offset | mark);
-        index[1] = (uint8_t)((offset + 1) | mark);
+    for (int32_t i = from; i < end; i++) {
+        index[2 * (i - from)] = (uint8_t)((axis->start[i] - *base) | mark);
+        index[2 * (i - from) + 1] = (uint8_t)((axis->start[i] - *base + 1) | mark);
     }
+    if (end < to)
+        memset(index + 2 * (end > from ? end - from : 0), 0, 2 * (size_t)(to - (end > from ? end : from)));
     return 1;
 }
 
@@ -165,14 +213,15 @@ int dmae_shuffle_fill(dmae_shuffle *shuffle, void *memory, const dmae_shuffle_sh
         if (!fill_indices(shuffle, shape, axis))
             return 0;
     }
-    uint8_t *to = shuffle->weight;
-    for (int32_t v = 0; v < vectors; v++)
-        for (int32_t p = 0; p < pairs; p++, to += shape->bytes)
-            for (int32_t k = 0; k < outputs; k++) {
-                const int32_t i = v * outputs + k;
-                const uint8_t *from = axis->narrow + (size_t)i * (size_t)axis->taps + 2 * p;
-                to[2 * k] = i < axis->out ? from[0] : 0;
-                to[2 * k + 1] = i < axis->out ? from[1] : 0;
-            }
+    for (int32_t v = 0; v < vectors; v++) {
+        const int32_t from = v * outputs, count = axis->out - from < outputs ? axis->out - from : outputs;
+        const uint8_t *restrict weight = axis->narrow + (size_t)from * (size_t)axis->taps;
+        for (int32_t p = 0; p < pairs; p++) {
+            uint8_t *restrict to = shuffle->weight + ((size_t)v * (size_t)pairs + (size_t)p) * (size_t)shape->bytes;
+            for (int32_t k = 0; k < count; k++)
+                memcpy(to + 2 * k, weight + k * axis->taps + 2 * p, 2);
+            memset(to + 2 * count, 0, 2 * (size_t)(outputs - count));
+        }
+    }
     return 1;
 }
