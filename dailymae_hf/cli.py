@@ -56,7 +56,7 @@ def add_write(commands: Any) -> None:
         help="longest side; 0 keeps all sizes (default: 500)",
     )
     parser.add_argument("--quality", type=int, default=95, help="of images that have to be compressed (default: 95)")
-    parser.add_argument("--mode", default="jpg", help="jpg, raw, smart or proportion (default: jpg)")
+    parser.add_argument("--mode", default="jpg", help="jpg, dct, raw, smart or proportion (default: jpg)")
     parser.add_argument(
         "--smart-threshold", type=int, metavar="BYTES", help="mode smart: compress above these pixel bytes"
     )
@@ -160,6 +160,26 @@ def run_verify(options: argparse.Namespace) -> int:
     return 1 if report.broken else 0
 
 
+# ---- convert
+
+
+def add_convert(commands: Any) -> None:
+    parser = commands.add_parser("convert", help="change the storage mode of a .beton without loss")
+    parser.add_argument("source", help="the .beton to read")
+    parser.add_argument("out", help="the .beton to write")
+    parser.add_argument("--mode", required=True, choices=["jpg", "dct"], help="how the new file stores images")
+    parser.add_argument("--workers", type=int, help="processes (default: one per core)")
+    parser.set_defaults(run=run_convert)
+
+
+def run_convert(options: argparse.Namespace) -> int:
+    from dailymae_hf.data import convert_beton
+
+    count = convert_beton(options.source, options.out, options.mode, workers=options.workers)
+    print(f"{options.out}: {count} images as {options.mode}")
+    return 0
+
+
 def _print_broken(what: str, broken: Sequence[tuple[int, str]]) -> None:
     if broken:
         print(f"{len(broken)} broken images {what}:")
@@ -169,7 +189,7 @@ def _print_broken(what: str, broken: Sequence[tuple[int, str]]) -> None:
         print(f"  and {len(broken) - _SHOWN} more")
 
 
-COMMANDS: list[Callable[[Any], None]] = [add_write, add_inspect, add_verify]
+COMMANDS: list[Callable[[Any], None]] = [add_write, add_inspect, add_verify, add_convert]
 
 if __name__ == "__main__":
     sys.exit(main())

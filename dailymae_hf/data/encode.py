@@ -3,15 +3,17 @@
 What happens to a picture, and nothing else does (compression shift, the paper's warning, comes from training and
 validation files that went through different steps):
 
-- **Carried over.** A JPEG that fits `max_resolution` keeps its quantised coefficients: they are stored again without
-  being decoded (`transcode` "auto"), so no second compression.
+- **Carried over.** A JPEG that fits `max_resolution` keeps its quantised coefficients (`transcode` "auto"): they are
+  stored again, turned upright, without being decoded to pixels, so there is no second compression. Not possible for
+  CMYK and arithmetic-coded JPEGs, and for turns that would cut blocks; those are compressed anew.
 - **Becomes RGB.** Grayscale and palette images are expanded; alpha is composited onto white, as a browser shows it;
   CMYK is converted by Pillow (Adobe's inverted kind included); 16-bit samples are scaled by 255/65535 and rounded; the
   EXIF orientation is applied; of several frames the first is taken. Colour profiles are not applied.
 - **Scaled down** when the longest side exceeds `max_resolution`, to round(side * ratio): Pillow's bicubic filter with
   antialiasing (support widened by the factor). A JPEG at least four times too large is first decoded at 1/2, 1/4 or
   1/8 scale by libjpeg, never below twice the final size.
-- **Compressed** by libjpeg-turbo at `quality`, 4:2:0 chroma, standard Huffman tables, or kept raw.
+- **Compressed** by libjpeg-turbo at `quality`, 4:2:0 chroma, or kept raw. In mode dct too: the packed coefficients are
+  those of that JPEG.
 """
 
 import io
@@ -23,12 +25,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from dailymae_hf.data.beton import MODE_JPG, MODE_RAW
+from dailymae_hf._native import codec
+from dailymae_hf.data.beton import MODE_DCT, MODE_JPG, MODE_RAW
 from dailymae_hf.errors import CorruptSampleError
 
-RESTART_BLOCKS = 4  # MCUs between restart markers: 64 pixels at 4:2:0, about 1.5 % of the file
+_RESTART_MCUS = 2  # 4:2:0 MCUs between restart markers, as codec.restart_jpeg puts them
 _MAX_SIDE = 65535  # the container keeps sides in 16 bits
 _WHITE = (255, 255, 255, 255)
+_JPEG_START = b"\xff\xd8\xff"
 _FIRST_SIDEWAYS = 5  # EXIF orientations 5 to 8 swap width and height
 
 
@@ -93,6 +97,10 @@ def encode_image(source: bytes | str, index: int, options: EncodeOptions, *, mea
 
 
 def _encode(data: bytes, index: int, options: EncodeOptions, measure: bool) -> Encoded:
+    if options.transcode != "never" and data.startswith(_JPEG_START):
+        carried = _carry_over(data, index, options, measure)
+        if carried is not None:
+            return carried
     image = Image.open(io.BytesIO(data))
     final = _final_size(image.size, options.max_resolution)
     if image.format == "JPEG":
@@ -109,8 +117,36 @@ def _encode(data: bytes, index: int, options: EncodeOptions, measure: bool) -> E
     if stores_raw(options, index, raw_bytes):
         return Encoded(MODE_RAW, rgb.width, rgb.height, rgb.tobytes(), False, moments)
     buffer = io.BytesIO()
-    rgb.save(buffer, "JPEG", quality=options.quality, subsampling="4:2:0", restart_marker_blocks=RESTART_BLOCKS)
-    return Encoded(MODE_JPG, rgb.width, rgb.height, buffer.getvalue(), False, moments)
+    restart = 0 if options.mode == "dct" else _RESTART_MCUS
+    rgb.save(buffer, "JPEG", quality=options.quality, subsampling="4:2:0", restart_marker_blocks=restart)
+    mode, stored = (MODE_DCT, codec.pack_jpeg) if options.mode == "dct" else (MODE_JPG, bytes)
+    return Encoded(mode, rgb.width, rgb.height, stored(buffer.getvalue()), False, moments)
+
+
+def _carry_over(data: bytes, index: int, options: EncodeOptions, measure: bool) -> Encoded | None:
+    """A JPEG's coefficients in the file's storage mode, None where the image has to be decoded instead.
+
+    Raises CorruptSampleError where `transcode` "always" forbids that."""
+    try:
+        header = codec.jpeg_header(data)
+        width, height = header.upright_size
+        if stores_raw(options, index, width * height * 3):
+            return None
+        why_not = ""
+        if not header.can_carry_over:
+            why_not = f"a {header.color} JPEG of a kind whose coefficients cannot be carried over"
+        elif options.max_resolution is not None and max(width, height) > options.max_resolution:
+            why_not = f"{width}x{height} pixels are more than max_resolution {options.max_resolution}"
+        if not why_not:
+            mode, store = (MODE_DCT, codec.pack_jpeg) if options.mode == "dct" else (MODE_JPG, codec.restart_jpeg)
+            stored = store(data)
+            moments = _moments(to_rgb(Image.open(io.BytesIO(data)))) if measure else None
+            return Encoded(mode, width, height, stored, True, moments)
+    except CorruptSampleError as error:
+        why_not = str(error)  # Pillow may still read it: some of the world's JPEGs have a few bytes too many
+    if options.transcode == "always":
+        raise CorruptSampleError(f"would be compressed a second time: {why_not}")
+    return None
 
 
 def stores_raw(options: EncodeOptions, index: int, raw_bytes: int) -> bool:

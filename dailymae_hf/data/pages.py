@@ -19,6 +19,7 @@ from dailymae_hf.data.beton import (
     FORMAT_VERSION,
     HEADER_DTYPE,
     IMAGE_DTYPE,
+    PACKED_FIELD_MAGIC,
     TYPE_CUSTOM,
     TYPE_IMAGE,
     TYPE_INT,
@@ -40,15 +41,13 @@ class BetonOutput:
     Args:
         path: the file to make; an existing one is replaced at `commit`.
         capacity: the most samples that will be appended (room for their metadata is kept at the front).
-        packed_arguments: None for an RGBImageField, else the argument bytes of a PackedDCTField.
+        packed: whether the image field is a PackedDCTField instead of FFCV's RGBImageField.
         with_labels: whether an integer field "label" follows the image field.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], capacity: int, *, packed_arguments: bytes | None = None, with_labels: bool
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], capacity: int, *, packed: bool = False, with_labels: bool) -> None:
         self.path = Path(path)
-        self.packed_arguments = packed_arguments
+        self.packed = packed
         columns = [IMAGE_DTYPE, np.dtype("<i8")] if with_labels else [IMAGE_DTYPE]
         self.with_labels = with_labels
         self.metadata = np.zeros(capacity, metadata_dtype(columns))
@@ -119,9 +118,9 @@ class BetonOutput:
     def _fields(self, facts_place: bytes) -> bytes:
         fields = np.zeros(1 + self.with_labels, FIELD_DTYPE)
         image = fields[0]
-        image["type_id"] = TYPE_IMAGE if self.packed_arguments is None else TYPE_CUSTOM
+        image["type_id"] = TYPE_CUSTOM if self.packed else TYPE_IMAGE
         own = FIELD_DTYPE["arguments"].itemsize - FACTS_DTYPE.itemsize
-        arguments = (self.packed_arguments or b"")[:own].ljust(own, b"\0") + facts_place
+        arguments = (PACKED_FIELD_MAGIC if self.packed else b"").ljust(own, b"\0") + facts_place
         image["arguments"] = np.frombuffer(arguments, np.uint8)
         image["name"][:5] = np.frombuffer(b"image", np.uint8)
         if self.with_labels:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from dailymae_hf.data.beton import MODE_JPG, MODE_RAW
+from dailymae_hf._native import codec
+from dailymae_hf.data.beton import MODE_DCT, MODE_JPG, MODE_RAW
 from dailymae_hf.data.encode import Encoded, EncodeOptions, encode_image
 from dailymae_hf.errors import CorruptSampleError
 
@@ -159,6 +160,93 @@ def test_jpeg_has_restart_markers_and_stays_small(photographs: list[tuple[str, I
     assert total < 1.04 * plain
 
 
+# ---- carried over: the JPEG's own coefficients
+
+
+def as_pixels(result: Encoded) -> np.ndarray:
+    data = codec.unpack_to_jpeg(result.data) if result.mode == MODE_DCT else result.data
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def carry(source: bytes, mode: str = "jpg", max_resolution: int | None = 500, transcode: str = "auto") -> Encoded:
+    return encode_image(source, 0, EncodeOptions(mode, max_resolution, 30, transcode, 0, 0.5))
+
+
+JPEG_KINDS: dict[str, dict] = {
+    "4:2:0": {"quality": 90},
+    "4:4:4": {"quality": 100, "subsampling": 0},
+    "4:2:2": {"quality": 75, "subsampling": 1},
+    "progressive": {"quality": 85, "progressive": True},
+    "optimised": {"quality": 40, "optimize": True},
+    "with restarts": {"quality": 90, "restart_marker_rows": 1},
+}
+
+
+@pytest.mark.parametrize("mode", ["jpg", "dct"])
+@pytest.mark.parametrize("kind", JPEG_KINDS)
+def test_fitting_jpegs_are_carried_over(photographs: list[tuple[str, Image.Image]], kind: str, mode: str) -> None:
+    """Pixel for pixel what the source decodes to: compressing again at this test's quality of 30 would show."""
+    for _, photograph in photographs[:4]:
+        source = encoded(photograph.resize((333, 211)), "JPEG", **JPEG_KINDS[kind])
+        result = carry(source, mode)
+        assert result.carried_over
+        assert result.mode == (MODE_DCT if mode == "dct" else MODE_JPG)
+        assert (result.width, result.height) == (333, 211)
+        np.testing.assert_array_equal(as_pixels(result), np.asarray(Image.open(io.BytesIO(source))))
+
+
+def test_gray_jpegs_are_carried_over() -> None:
+    source = encoded(Image.fromarray(COLOURS[..., 0]), "JPEG")
+    expected = gray(np.asarray(Image.open(io.BytesIO(source))))
+    for mode in ("jpg", "dct"):
+        assert carry(source, mode).carried_over
+        np.testing.assert_array_equal(as_pixels(carry(source, mode)), expected)
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_turned_jpegs_are_carried_over_upright(photographs: list[tuple[str, Image.Image]], orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    source = encoded(photographs[0][1].resize((320, 192)), "JPEG", quality=90, exif=exif)
+    result = carry(source)
+    expected = TURNS[orientation](np.asarray(Image.open(io.BytesIO(source))))
+    assert result.carried_over
+    assert as_pixels(result).shape == expected.shape
+    assert np.abs(as_pixels(result) - expected.astype(float)).mean() < 0.5
+    assert not Image.open(io.BytesIO(result.data)).getexif()
+
+
+NOT_CARRIED: dict[str, bytes] = {
+    "too large": encoded(Image.new("RGB", (501, 20)), "JPEG"),
+    "cmyk": encoded(Image.new("CMYK", (20, 20)), "JPEG"),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_CARRIED)
+def test_other_jpegs_are_compressed_or_refused(kind: str) -> None:
+    assert not carry(NOT_CARRIED[kind]).carried_over
+    with pytest.raises(CorruptSampleError, match="second time"):
+        carry(NOT_CARRIED[kind], transcode="always")
+
+
+def test_transcode_never_compresses_all(photographs: list[tuple[str, Image.Image]]) -> None:
+    source = encoded(photographs[0][1].resize((320, 192)), "JPEG", quality=90)
+    result = carry(source, transcode="never")
+    assert not result.carried_over
+    assert len(result.data) < len(source) / 2  # at this test's quality of 30
+
+
+def test_transcode_always_takes_what_was_never_compressed() -> None:
+    assert carry(encoded(Image.fromarray(COLOURS), "PNG"), transcode="always").mode == MODE_JPG
+
+
+def test_mode_dct_packs_what_has_to_be_compressed(photographs: list[tuple[str, Image.Image]]) -> None:
+    source = encoded(photographs[0][1], "PNG")
+    packed, jpeg = carry(source, "dct"), carry(source, "jpg")
+    np.testing.assert_array_equal(as_pixels(packed), as_pixels(jpeg))
+    assert (packed.width, packed.height) == (jpeg.width, jpeg.height)
+
+
 PHOTO = encoded(Image.fromarray(np.repeat(np.repeat(COLOURS, 8, 0), 8, 1)), "JPEG")
 BROKEN = {
     "empty": b"",
@@ -171,10 +259,11 @@ BROKEN = {
 }
 
 
+@pytest.mark.parametrize("mode", ["raw", "jpg", "dct"])
 @pytest.mark.parametrize("kind", BROKEN)
-def test_broken_images_are_refused(kind: str) -> None:
+def test_broken_images_are_refused(kind: str, mode: str) -> None:
     with pytest.raises(CorruptSampleError):
-        encode_image(BROKEN[kind], 0, RAW)
+        encode_image(BROKEN[kind], 0, EncodeOptions(mode, None, 90, "auto", 0, 0.5))
 
 
 def test_moments_are_those_of_the_pixels(photographs: list[tuple[str, Image.Image]]) -> None:

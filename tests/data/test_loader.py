@@ -18,7 +18,7 @@ from PIL import Image
 
 pytest.importorskip("ffcv", reason="needs ffcv")
 
-from dailymae_hf.data import BetonLoader, write_beton
+from dailymae_hf.data import BetonLoader, convert_beton, write_beton
 from dailymae_hf.data.beton import open_beton
 from dailymae_hf.errors import BetonError, CorruptSampleError, DailyMAEError, RecipeError
 
@@ -464,3 +464,33 @@ def test_bad_arguments_are_named(our_beton: Path, change: dict[str, Any], name: 
 def test_too_few_samples_for_a_batch(our_beton: Path) -> None:
     with pytest.raises(BetonError, match="50 samples"):
         BetonLoader(our_beton, 26, world_size=2, resolution=SIDE)
+
+
+# ---- storage modes and devices
+
+
+def test_packed_files_give_the_same_images(our_beton: Path, tmp_path: Path) -> None:
+    """The coefficients are the same; crops, order and labels are too."""
+    convert_beton(our_beton, tmp_path / "x.beton", "dct", workers=1, progress=False)
+    for packed, jpeg in zip(epoch(tmp_path / "x.beton", resolution=96), epoch(our_beton, resolution=96), strict=True):
+        assert torch.equal(packed["index"], jpeg["index"])
+        assert torch.equal(packed["labels"], jpeg["labels"])
+        assert (packed["pixel_values"].float() - jpeg["pixel_values"].float()).abs().mean() < 0.1
+
+
+@pytest.mark.gpu
+def test_batches_arrive_whole_on_the_gpu(our_beton: Path) -> None:
+    """Bit for bit those of the CPU, with work on the device between batches and batches kept."""
+    options = {"resolution": 224, "num_workers": 2, "return_index": True}
+    loader = BetonLoader(our_beton, 5, device="cuda", **options)
+    for number in range(3):
+        loader.set_epoch(number)
+        moved, work = [], torch.randn(2000, 2000, device="cuda")
+        for batch in loader:
+            assert all(value.is_cuda for value in batch.values())
+            moved.append(batch)
+            work = work @ work / 50
+        right = BetonLoader(our_beton, 5, **options)
+        right.set_epoch(number)
+        assert_equal([{name: value.cpu() for name, value in batch.items()} for batch in moved], list(right))
+    assert len(loader._engine.buffers.slots) <= 6
