@@ -21,6 +21,7 @@ typedef void dmae_idct(const int16_t *coefficients, const uint64_t *bitmaps, con
                        uint8_t *dst, ptrdiff_t stride);
 
 dmae_idct dmae_idct8_scalar, dmae_idct4_scalar, dmae_idct2_scalar;
+dmae_idct dmae_idct8_portable, dmae_idct4_portable, dmae_idct2_portable;
 dmae_idct dmae_idct8_avx2, dmae_idct4_avx2, dmae_idct2_avx2;
 dmae_idct dmae_idct8_avx512, dmae_idct4_avx512, dmae_idct2_avx512;
 

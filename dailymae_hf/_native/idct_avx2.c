@@ -2,12 +2,12 @@
 #include <string.h>
 
 #include "idct.h"
+#include "simd_target.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
+DMAE_TARGET_BEGIN("avx2")
 
-#define TARGET __attribute__((target("avx2")))
-#define V __m256i
+typedef __m256i V;
 #define BLOCKS 2
 #define OP(name) _mm256_##name
 #define ALL32(a) _mm256_set1_epi32(a)
@@ -18,14 +18,14 @@
 #define IDCT4 dmae_idct4_avx2
 #define IDCT2 dmae_idct2_avx2
 
-TARGET static inline void LOAD_LANES(const int16_t *blocks, V lane[4]) {
+static inline void LOAD_LANES(const int16_t *blocks, V lane[4]) {
     for (int k = 0; k < 4; k++)
         lane[k] = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(blocks + 8 * k))),
                                           _mm_loadu_si128((const __m128i *)(blocks + 64 + 8 * k)), 1);
 }
 
 /* Each lane: a row of a block, then the row below, both as pixels 0, 1, 2, 3, 7, 6, 5, 4. */
-TARGET static inline void STORE_ROWS8(V rows, uint8_t *dst, ptrdiff_t stride) {
+static inline void STORE_ROWS8(V rows, uint8_t *dst, ptrdiff_t stride) {
     const __m128i in_order = _mm_setr_epi8(0, 1, 2, 3, 7, 6, 5, 4, 8, 9, 10, 11, 15, 14, 13, 12);
     rows = _mm256_shuffle_epi8(rows, _mm256_broadcastsi128_si256(in_order));
     rows = _mm256_permute4x64_epi64(rows, 0xd8);
@@ -34,7 +34,7 @@ TARGET static inline void STORE_ROWS8(V rows, uint8_t *dst, ptrdiff_t stride) {
 }
 
 /* Each lane: four rows of four pixels. */
-TARGET static inline void STORE_ROWS4(V rows, uint8_t *dst, ptrdiff_t stride) {
+static inline void STORE_ROWS4(V rows, uint8_t *dst, ptrdiff_t stride) {
     rows = _mm256_permutevar8x32_epi32(rows, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
     __m128i upper = _mm256_castsi256_si128(rows), lower = _mm256_extracti128_si256(rows, 1);
     _mm_storel_epi64((__m128i *)dst, upper);
@@ -44,7 +44,7 @@ TARGET static inline void STORE_ROWS4(V rows, uint8_t *dst, ptrdiff_t stride) {
 }
 
 /* Each lane begins with two rows of two pixels. */
-TARGET static inline void STORE_ROWS2(V rows, uint8_t *dst, ptrdiff_t stride) {
+static inline void STORE_ROWS2(V rows, uint8_t *dst, ptrdiff_t stride) {
     uint8_t pixels[32];
     _mm256_storeu_si256((__m256i *)pixels, rows);
     for (int i = 0; i < BLOCKS; i++) {
@@ -54,4 +54,7 @@ TARGET static inline void STORE_ROWS2(V rows, uint8_t *dst, ptrdiff_t stride) {
 }
 
 #include "idct_lanes.h"
+
+DMAE_TARGET_END
+
 #endif

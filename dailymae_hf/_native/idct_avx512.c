@@ -2,12 +2,12 @@
 #include <string.h>
 
 #include "idct.h"
+#include "simd_target.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
+DMAE_TARGET_BEGIN("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vnni")
 
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vnni")))
-#define V __m512i
+typedef __m512i V;
 #define BLOCKS 4
 #define OP(name) _mm512_##name
 #define ALL32(a) _mm512_set1_epi32(a)
@@ -18,7 +18,7 @@
 #define IDCT4 dmae_idct4_avx512
 #define IDCT2 dmae_idct2_avx512
 
-TARGET static inline void LOAD_LANES(const int16_t *blocks, V lane[4]) {
+static inline void LOAD_LANES(const int16_t *blocks, V lane[4]) {
     V a = _mm512_loadu_si512(blocks), b = _mm512_loadu_si512(blocks + 64);
     V c = _mm512_loadu_si512(blocks + 128), d = _mm512_loadu_si512(blocks + 192);
     V ab_low = _mm512_shuffle_i32x4(a, b, 0x44), ab_high = _mm512_shuffle_i32x4(a, b, 0xee);
@@ -35,14 +35,14 @@ static const uint8_t row_order[64] __attribute__((aligned(64))) = {
     BLOCK_ROW(0), BLOCK_ROW(16), BLOCK_ROW(32), BLOCK_ROW(48),
     BLOCK_ROW(8), BLOCK_ROW(24), BLOCK_ROW(40), BLOCK_ROW(56)};
 
-TARGET static inline void STORE_ROWS8(V rows, uint8_t *dst, ptrdiff_t stride) {
+static inline void STORE_ROWS8(V rows, uint8_t *dst, ptrdiff_t stride) {
     rows = _mm512_permutexvar_epi8(_mm512_load_si512(row_order), rows);
     _mm256_storeu_si256((__m256i *)dst, _mm512_castsi512_si256(rows));
     _mm256_storeu_si256((__m256i *)(dst + stride), _mm512_extracti64x4_epi64(rows, 1));
 }
 
 /* Each lane: four rows of four pixels. */
-TARGET static inline void STORE_ROWS4(V rows, uint8_t *dst, ptrdiff_t stride) {
+static inline void STORE_ROWS4(V rows, uint8_t *dst, ptrdiff_t stride) {
     rows = _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), rows);
     _mm_storeu_si128((__m128i *)dst, _mm512_castsi512_si128(rows));
     _mm_storeu_si128((__m128i *)(dst + stride), _mm512_extracti32x4_epi32(rows, 1));
@@ -51,7 +51,7 @@ TARGET static inline void STORE_ROWS4(V rows, uint8_t *dst, ptrdiff_t stride) {
 }
 
 /* Each lane begins with two rows of two pixels. */
-TARGET static inline void STORE_ROWS2(V rows, uint8_t *dst, ptrdiff_t stride) {
+static inline void STORE_ROWS2(V rows, uint8_t *dst, ptrdiff_t stride) {
     uint8_t pixels[64];
     _mm512_storeu_si512(pixels, rows);
     for (int i = 0; i < BLOCKS; i++) {
@@ -61,4 +61,7 @@ TARGET static inline void STORE_ROWS2(V rows, uint8_t *dst, ptrdiff_t stride) {
 }
 
 #include "idct_lanes.h"
+
+DMAE_TARGET_END
+
 #endif

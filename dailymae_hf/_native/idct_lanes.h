@@ -1,7 +1,13 @@
 /* The vector inverse DCTs, written once for every width: a register holds the same 128-bit lane of several blocks.
- * The including file defines TARGET, V (the register), OP(name) (the intrinsic of its width), ALL32(a) and
- * LANE4(a, b, c, d) (constants repeated in every lane), BLOCKS (per register), MUL_ADD(sum, a, b), LOAD_LANES and
- * the three STORE functions; see idct_avx2.c. The arithmetic is in idct.h's words: products summed in 32 bits. */
+ * The including file defines
+ *   V                        a register;   BLOCKS: lanes in it
+ *   OP(name)                 the operation that x86 calls so
+ *   ALL32(a), LANE4(a, b, c, d), LOAD_REPEATED(p)   32-bit constants, and eight 16-bit ones in memory, for every lane
+ *   MUL_ADD(sum, a, b)       sum + products of 16-bit pairs, added up
+ *   LOAD_LANES(blocks, lane) lanes 0 to 3 of BLOCKS blocks
+ *   STORE_ROWS8, _ROWS4, _ROWS2(rows, dst, stride)   see where they are called
+ *   IDCT8, IDCT4, IDCT2      the names of the results
+ * and must not be included twice. */
 
 /* Two 16-bit factors for a pair of rows or columns. */
 #define PAIR(low, high) ((int32_t)((uint32_t)(uint16_t)(low) | (uint32_t)(uint16_t)(high) << 16))
@@ -20,14 +26,14 @@
 #define ODD_A3 PAIR(2260, -6436)
 #define ODD_B3 PAIR(9633, -11363)
 
-TARGET static inline void load_half(const int16_t *blocks, const int16_t *quant, int half, V pair[4]) {
+static inline void load_half(const int16_t *blocks, const int16_t *quant, int half, V pair[4]) {
     LOAD_LANES(blocks + 32 * half, pair);
     for (int p = 0; p < 4; p++)
         pair[p] = OP(mullo_epi16)(pair[p], LOAD_REPEATED(quant + 32 * half + 8 * p));
 }
 
 /* First pass over four columns: eight rows of 32-bit sums, scaled back to two fraction bits. */
-TARGET static inline void columns8(const V pair[4], int high_rows, V row[8]) {
+static inline void columns8(const V pair[4], int high_rows, V row[8]) {
     const V half = ALL32(1 << 10);
     V a = MUL_ADD(half, pair[0], ALL32(PAIR(8192, 8192))), b = MUL_ADD(half, pair[0], ALL32(PAIR(8192, -8192)));
     V c = MADD(pair[1], ALL32(PAIR(10703, 4433))), d = MADD(pair[1], ALL32(PAIR(4433, -10704)));
@@ -47,7 +53,7 @@ TARGET static inline void columns8(const V pair[4], int high_rows, V row[8]) {
 }
 
 /* Second pass over one row: pixels 0, 1, 2, 3, 7, 6, 5, 4 of each block in 16 bits. */
-TARGET static inline V row8(V row, int high_columns) {
+static inline V row8(V row, int high_columns) {
     V even = MUL_ADD(ALL32((128 << 18) + (1 << 17)), SPREAD(row, 0),
                      LANE4(PAIR(8192, 10703), PAIR(8192, 4433), PAIR(8192, -4433), PAIR(8192, -10703)));
     V odd = MADD(SPREAD(row, 1), LANE4(ODD_A0, ODD_A1, ODD_A2, ODD_A3));
@@ -59,7 +65,7 @@ TARGET static inline V row8(V row, int high_columns) {
     return OP(packs_epi32)(OP(srai_epi32)(ADD(even, odd), 18), OP(srai_epi32)(SUB(even, odd), 18));
 }
 
-TARGET static inline __attribute__((always_inline)) void transform8(const int16_t *blocks, const int16_t *quant,
+static inline __attribute__((always_inline)) void transform8(const int16_t *blocks, const int16_t *quant,
                                                                     int high_columns, int high_rows, uint8_t *dst,
                                                                     ptrdiff_t stride) {
     V pair[4], left[8], right[8];
@@ -79,7 +85,7 @@ TARGET static inline __attribute__((always_inline)) void transform8(const int16_
 }
 
 /* Pixels of blocks that have no AC coefficients. */
-TARGET static inline void flat(const int16_t *blocks, int factor, int side, uint8_t *dst, ptrdiff_t stride) {
+static inline void flat(const int16_t *blocks, int factor, int side, uint8_t *dst, ptrdiff_t stride) {
     for (int i = 0; i < BLOCKS; i++) {
         uint8_t mean = dmae_idct_mean(blocks[64 * i] * factor);
         for (int y = 0; y < side; y++)
@@ -87,14 +93,14 @@ TARGET static inline void flat(const int16_t *blocks, int factor, int side, uint
     }
 }
 
-TARGET static inline uint64_t any_of(const uint64_t *bitmaps) {
+static inline uint64_t any_of(const uint64_t *bitmaps) {
     uint64_t any = bitmaps[0];
     for (int i = 1; i < BLOCKS; i++)
         any |= bitmaps[i];
     return any & ~(uint64_t)1;
 }
 
-TARGET void IDCT8(const int16_t *coefficients, const uint64_t *bitmaps, const int16_t *quant, int32_t count,
+void IDCT8(const int16_t *coefficients, const uint64_t *bitmaps, const int16_t *quant, int32_t count,
                   uint8_t *dst, ptrdiff_t stride) {
     for (int32_t i = 0; i < count; i += BLOCKS, coefficients += 64 * BLOCKS, dst += 8 * BLOCKS) {
         uint64_t any = any_of(bitmaps + i);
@@ -110,7 +116,7 @@ TARGET void IDCT8(const int16_t *coefficients, const uint64_t *bitmaps, const in
 }
 
 /* Four rows out of eight: libjpeg's 4x4 transform uses neither row 4 nor column 4. */
-TARGET static inline void columns4(const V pair[4], V row[4]) {
+static inline void columns4(const V pair[4], V row[4]) {
     V mean = MUL_ADD(ALL32(1 << 11), pair[0], ALL32(PAIR(16384, 0)));
     V rise = MADD(pair[1], ALL32(PAIR(15137, -6270)));
     V outer = MUL_ADD(MADD(pair[2], ALL32(PAIR(20995, 7373))), pair[3], ALL32(PAIR(-4926, -4176)));
@@ -122,7 +128,7 @@ TARGET static inline void columns4(const V pair[4], V row[4]) {
     row[3] = OP(srai_epi32)(SUB(high, outer), 12);
 }
 
-TARGET static inline V row4(V row) {
+static inline V row4(V row) {
     V sum = MUL_ADD(ALL32((128 << 19) + (1 << 18)), SPREAD(row, 0),
                     LANE4(PAIR(16384, 15137), PAIR(16384, -15137), PAIR(16384, -15137), PAIR(16384, 15137)));
     V odd = MADD(SPREAD(row, 1), LANE4(PAIR(20995, 7373), PAIR(8697, -17799), PAIR(-8697, 17799), PAIR(-20995, -7373)));
@@ -131,7 +137,7 @@ TARGET static inline V row4(V row) {
     return OP(srai_epi32)(ADD(sum, odd), 19);
 }
 
-TARGET void IDCT4(const int16_t *coefficients, const uint64_t *bitmaps, const int16_t *quant, int32_t count,
+void IDCT4(const int16_t *coefficients, const uint64_t *bitmaps, const int16_t *quant, int32_t count,
                   uint8_t *dst, ptrdiff_t stride) {
     for (int32_t i = 0; i < count; i += BLOCKS, coefficients += 64 * BLOCKS, dst += 4 * BLOCKS) {
         V pair[4], left[4], right[4], out[4];
@@ -150,7 +156,7 @@ TARGET void IDCT4(const int16_t *coefficients, const uint64_t *bitmaps, const in
 }
 
 /* Two rows out of eight, from rows 0, 1, 3, 5, 7. The mean's factor is 2^15, one bit too many for a product. */
-TARGET static inline void columns2(const V pair[4], V row[2]) {
+static inline void columns2(const V pair[4], V row[2]) {
     V mean = MADD(pair[0], ALL32(PAIR(16384, 0)));
     V odd = MUL_ADD(MADD(pair[2], ALL32(PAIR(29692, -10426))), pair[3], ALL32(PAIR(6967, -5906)));
     mean = ADD(ADD(mean, mean), ALL32(1 << 12));
@@ -158,7 +164,7 @@ TARGET static inline void columns2(const V pair[4], V row[2]) {
     row[1] = OP(srai_epi32)(SUB(mean, odd), 13);
 }
 
-TARGET void IDCT2(const int16_t *coefficients, const uint64_t *bitmaps, const int16_t *quant, int32_t count,
+void IDCT2(const int16_t *coefficients, const uint64_t *bitmaps, const int16_t *quant, int32_t count,
                   uint8_t *dst, ptrdiff_t stride) {
     for (int32_t i = 0; i < count; i += BLOCKS, coefficients += 64 * BLOCKS, dst += 2 * BLOCKS) {
         V pair[4], left[2], right[2];

@@ -75,6 +75,14 @@ static const uint8_t dmae_long_counts[16] = {0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 14,
 
 typedef unsigned dmae_count_bits(uint64_t bits);
 
+/* For machines that may have no instruction for it; the compiler's own is then a call. */
+static inline unsigned dmae_count_bits_in_c(uint64_t b) {
+    b = b - (b >> 1 & 0x5555555555555555u);
+    b = (b & 0x3333333333333333u) + (b >> 2 & 0x3333333333333333u);
+    b = (b + (b >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+    return (unsigned)(b * 0x0101010101010101u >> 56);
+}
+
 /* Finds the parts of a group of `blocks` blocks and `size` bytes; DMAE_GROUP_SLACK bytes after it are readable.
  * `count_bits`: the best way to count that the caller's instruction set has. */
 static inline __attribute__((always_inline)) int dmae_group_open(dmae_count_bits *count_bits, const uint8_t *p,
@@ -160,7 +168,7 @@ static inline __attribute__((always_inline)) int dmae_unpack_row_with(dmae_expan
 
 /* The readers of one instruction set. The scalar one writes natural order, the others vector order. */
 typedef int dmae_unpack_row(const dmae_packed_row *row, int32_t first, int32_t count, int16_t *out, uint64_t *bitmaps);
-dmae_unpack_row dmae_unpack_row_scalar, dmae_unpack_row_avx2, dmae_unpack_row_avx512;
+dmae_unpack_row dmae_unpack_row_scalar, dmae_unpack_row_portable, dmae_unpack_row_avx2, dmae_unpack_row_avx512;
 
 /* dmae_packed_planes for tests and measurements: region = x0, y0, x1, y1; the planes lie in this thread's scratch
  * memory until its next call. */

@@ -1,10 +1,10 @@
 /* Unpacking with AVX-512 (VBMI2): one instruction spreads a block's values over its bitmap, one orders them. */
 #include "packed.h"
+#include "simd_target.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
+DMAE_TARGET_BEGIN("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,bmi,bmi2,popcnt")
 
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,bmi,bmi2,popcnt")))
 
 /* For each position of the vector order (idct.h) the zigzag position that belongs there. */
 static const uint8_t from_zigzag[64] __attribute__((aligned(64))) = {
@@ -12,14 +12,14 @@ static const uint8_t from_zigzag[64] __attribute__((aligned(64))) = {
     13, 24, 20, 35, 33, 48, 22, 36, 38, 49, 14, 39, 27, 52, 15, 45, 28, 54, 25, 50, 41, 59,
     30, 56, 43, 61, 16, 31, 29, 44, 26, 40, 42, 53, 46, 57, 55, 62, 51, 58, 60, 63};
 
-TARGET static inline __m512i nibble_values(const uint8_t *p) {
+static inline __m512i nibble_values(const uint8_t *p) {
     const __m512i values = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)dmae_nibble_values));
     __m512i pairs = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)p));
     pairs = _mm512_or_si512(pairs, _mm512_slli_epi16(pairs, 4)); /* low nibble to the low byte, high to the high */
     return _mm512_shuffle_epi8(values, _mm512_and_si512(pairs, _mm512_set1_epi8(15)));
 }
 
-TARGET static inline void expand(const dmae_group *g, int first, int last, int16_t *out) {
+static inline void expand(const dmae_group *g, int first, int last, int16_t *out) {
     const __m512i order = _mm512_load_si512(from_zigzag);
     for (int i = first; i < last; i++, out += 64) {
         const uint8_t *v = g->values[i];
@@ -46,13 +46,15 @@ TARGET static inline void expand(const dmae_group *g, int first, int last, int16
     }
 }
 
-TARGET static inline unsigned count_bits(uint64_t bits) {
+static inline unsigned count_bits(uint64_t bits) {
     return (unsigned)_mm_popcnt_u64(bits);
 }
 
-TARGET int dmae_unpack_row_avx512(const dmae_packed_row *row, int32_t first, int32_t count, int16_t *out,
+int dmae_unpack_row_avx512(const dmae_packed_row *row, int32_t first, int32_t count, int16_t *out,
                                   uint64_t *bitmaps) {
     return dmae_unpack_row_with(expand, count_bits, row, first, count, out, bitmaps);
 }
+
+DMAE_TARGET_END
 
 #endif

@@ -11,29 +11,33 @@ typedef struct dmae_methods {
     const uint8_t *order; /* of the coefficients, by zigzag position */
 } dmae_methods;
 
-static const dmae_methods scalar = {dmae_unpack_row_scalar,
-                                    {[8] = dmae_idct8_scalar, [4] = dmae_idct4_scalar, [2] = dmae_idct2_scalar},
-                                    dmae_zigzag};
+#define METHODS(set, coefficient_order) \
+    {dmae_unpack_row_##set, {[8] = dmae_idct8_##set, [4] = dmae_idct4_##set, [2] = dmae_idct2_##set}, coefficient_order}
+
+static const dmae_methods methods_scalar = METHODS(scalar, dmae_zigzag);
 #if defined(__x86_64__)
-static const dmae_methods avx2 = {dmae_unpack_row_avx2,
-                                  {[8] = dmae_idct8_avx2, [4] = dmae_idct4_avx2, [2] = dmae_idct2_avx2},
-                                  dmae_zigzag_to_vector};
-static const dmae_methods avx512 = {dmae_unpack_row_avx512,
-                                    {[8] = dmae_idct8_avx512, [4] = dmae_idct4_avx512, [2] = dmae_idct2_avx512},
-                                    dmae_zigzag_to_vector};
+static const dmae_methods methods_portable = METHODS(portable, dmae_zigzag_to_vector);
+static const dmae_methods methods_avx2 = METHODS(avx2, dmae_zigzag_to_vector);
+static const dmae_methods methods_avx512 = METHODS(avx512, dmae_zigzag_to_vector);
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+static const dmae_methods methods_portable = METHODS(portable, dmae_zigzag_to_vector);
 #endif
 
 static const dmae_methods *methods_for(int simd) {
+    switch (dmae_simd_level(simd)) {
 #if defined(__x86_64__)
-    int level = dmae_simd_level(simd);
-    if (level >= DMAE_SIMD_AVX512)
-        return &avx512;
-    if (level >= DMAE_SIMD_AVX2)
-        return &avx2;
-#else
-    (void)simd;
+    case DMAE_SIMD_AVX512:
+        return &methods_avx512;
+    case DMAE_SIMD_AVX2:
+        return &methods_avx2;
 #endif
-    return &scalar;
+#if defined(__x86_64__) || (defined(__aarch64__) && defined(__ARM_NEON))
+    case DMAE_SIMD_PORTABLE:
+        return &methods_portable;
+#endif
+    default:
+        return &methods_scalar;
+    }
 }
 
 /* libjpeg's rule: a subsampled component is reduced less, so that it does not need to be enlarged again. */

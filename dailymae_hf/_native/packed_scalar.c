@@ -37,13 +37,6 @@ static inline void expand(const dmae_group *g, int first, int last, int16_t *out
     }
 }
 
-static inline unsigned count_bits(uint64_t b) {
-    b = b - (b >> 1 & 0x5555555555555555u);
-    b = (b & 0x3333333333333333u) + (b >> 2 & 0x3333333333333333u);
-    b = (b + (b >> 4)) & 0x0f0f0f0f0f0f0f0fu;
-    return (unsigned)(b * 0x0101010101010101u >> 56);
-}
-
 int dmae_unpack_row_scalar(const dmae_packed_row *row, int32_t first, int32_t count, int16_t *out, uint64_t *bitmaps) {
-    return dmae_unpack_row_with(expand, count_bits, row, first, count, out, bitmaps);
+    return dmae_unpack_row_with(expand, dmae_count_bits_in_c, row, first, count, out, bitmaps);
 }
