@@ -4,9 +4,11 @@
 
 #include "idct.h"
 
+/* GCC's vectoriser takes the 8x8 transform's short sums apart into shuffles: a third slower. */
 #if defined(__GNUC__) && !defined(__clang__)
-/* GCC's vectoriser takes these short sums apart into shuffles: a third slower. */
-#pragma GCC optimize("no-tree-vectorize", "no-tree-slp-vectorize")
+#define NOT_VECTORISED __attribute__((optimize("no-tree-vectorize", "no-tree-slp-vectorize")))
+#else
+#define NOT_VECTORISED
 #endif
 
 /* Sums wrap at 32 bits, as the vector registers do: factored or not, they are then the same. */
@@ -62,7 +64,7 @@ static inline __attribute__((always_inline)) void halves8(const sum in[8], int w
 }
 
 /* Returns whether a sum left 16 bits: then the vector code's rows are saturated, and these are to be. */
-static inline int columns8(const int16_t *coefficients, uint64_t bitmap, const int16_t *quant, int32_t rows[8][8]) {
+static inline __attribute__((always_inline)) int columns8(const int16_t *coefficients, uint64_t bitmap, const int16_t *quant, int32_t rows[8][8]) {
     uint32_t above = 0;
     for (int c = 0; c < 8; c++) {
         const uint64_t mine = bitmap & below_first_row[c];
@@ -111,7 +113,7 @@ static inline __attribute__((always_inline)) void rows8(const int32_t rows[8][8]
     }
 }
 
-void dmae_idct8_scalar(const int16_t *coefficients, const uint64_t *bitmaps, const int16_t *quant, int32_t count,
+NOT_VECTORISED void dmae_idct8_scalar(const int16_t *coefficients, const uint64_t *bitmaps, const int16_t *quant, int32_t count,
                        uint8_t *dst, ptrdiff_t stride) {
     for (int32_t i = 0; i < count; i++, coefficients += 64, dst += 8) {
         int32_t rows[8][8];
@@ -129,40 +131,54 @@ void dmae_idct8_scalar(const int16_t *coefficients, const uint64_t *bitmaps, con
     }
 }
 
-/* The 4x4 transform uses neither row 4 nor column 4. */
-static inline __attribute__((always_inline)) void quarter4(const sum in[8], sum round, sum out[4]) {
-    const sum mean = (in[0] << 14) + round, rise = in[2] * 15137 - in[6] * 6270;
-    const sum outer = in[1] * 20995 + in[3] * 7373 - in[5] * 4926 - in[7] * 4176;
-    const sum inner = in[1] * 8697 - in[3] * 17799 + in[5] * 11893 - in[7] * 1730;
+/* The 4x4 transform uses neither row 4 nor column 4. `whole`: inputs 5..7 are not all zero. */
+static inline __attribute__((always_inline)) void quarter4(const sum in[8], int whole, sum round, sum out[4]) {
+    const sum mean = (in[0] << 14) + round;
+    sum rise = in[2] * 15137, outer = in[1] * 20995 + in[3] * 7373, inner = in[1] * 8697 - in[3] * 17799;
+    if (whole) {
+        rise -= in[6] * 6270;
+        outer -= in[5] * 4926 + in[7] * 4176;
+        inner += in[5] * 11893 - in[7] * 1730;
+    }
     out[0] = mean + rise + outer;
     out[1] = mean - rise + inner;
     out[2] = mean - rise - inner;
     out[3] = mean + rise - outer;
 }
 
+static inline __attribute__((always_inline)) void transform4(const int16_t *coefficients, const int16_t *quant,
+                                                             int high_columns, int high_rows, uint8_t *dst,
+                                                             ptrdiff_t stride) {
+    sum in[8], out[4];
+    int16_t rows[4][8];
+    for (int c = 0; c < (high_columns ? 8 : 4); c++) {
+        for (int y = 0; y < (high_rows ? 8 : 4); y++)
+            in[y] = dequantised(coefficients, quant, 8 * y + c);
+        quarter4(in, high_rows, 1 << 11, out);
+        for (int y = 0; y < 4; y++)
+            rows[y][c] = saturated(out[y], 12);
+    }
+    for (int y = 0; y < 4; y++) {
+        for (int x = 0; x < (high_columns ? 8 : 4); x++)
+            in[x] = (sum)(int32_t)rows[y][x];
+        quarter4(in, high_columns, (128 << 19) + (1 << 18), out);
+        for (int x = 0; x < 4; x++)
+            dst[y * stride + x] = pixel(out[x], 19);
+    }
+}
+
 void dmae_idct4_scalar(const int16_t *coefficients, const uint64_t *bitmaps, const int16_t *quant, int32_t count,
                        uint8_t *dst, ptrdiff_t stride) {
     for (int32_t i = 0; i < count; i++, coefficients += 64, dst += 4) {
-        sum in[8], out[4];
-        int16_t rows[4][8];
-        if (!(bitmaps[i] & ~(uint64_t)1)) {
+        const uint64_t bitmap = bitmaps[i];
+        if (!(bitmap & ~(uint64_t)1))
             flat(coefficients[0] * quant[0], 4, dst, stride);
-            continue;
-        }
-        for (int c = 0; c < 8; c++) {
-            for (int y = 0; y < 8; y++)
-                in[y] = dequantised(coefficients, quant, 8 * y + c);
-            quarter4(in, 1 << 11, out);
-            for (int y = 0; y < 4; y++)
-                rows[y][c] = saturated(out[y], 12);
-        }
-        for (int y = 0; y < 4; y++) {
-            for (int x = 0; x < 8; x++)
-                in[x] = (sum)(int32_t)rows[y][x];
-            quarter4(in, (128 << 19) + (1 << 18), out);
-            for (int x = 0; x < 4; x++)
-                dst[y * stride + x] = pixel(out[x], 19);
-        }
+        else if (!(bitmap & DMAE_HIGH_COLUMNS))
+            transform4(coefficients, quant, 0, (bitmap & DMAE_HIGH_ROWS) != 0, dst, stride);
+        else if (!(bitmap & DMAE_HIGH_ROWS))
+            transform4(coefficients, quant, 1, 0, dst, stride);
+        else
+            transform4(coefficients, quant, 1, 1, dst, stride);
     }
 }
 
