@@ -74,5 +74,9 @@ def test_the_progress_line_is_short(tmp_path):
     assert text == "loss 0.5123  lr 1.50e-04  px 96  images/s 1,234  wait 1.2%  probe 50.0%"
     assert describe({"total_flos": 1e18}) == ""
     trainer = DailyMAETrainer(tiny_model(), arguments(tmp_path, disable_tqdm=False), train_beton=loader())
-    bars = [type(callback).__name__ for callback in trainer.callback_handler.callbacks if "Progress" in type(callback).__name__]
+    bars = [
+        type(callback).__name__
+        for callback in trainer.callback_handler.callbacks
+        if "Progress" in type(callback).__name__
+    ]
     assert bars == [ReadableProgressCallback.__name__]

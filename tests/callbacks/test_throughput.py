@@ -31,7 +31,9 @@ def test_counts_images_tokens_and_flops_of_every_size(tmp_path):
     assert throughput.totals.images == 120
     assert throughput.totals.flops == pytest.approx(40 * (2 * large + small))
     assert throughput.totals.flops == pytest.approx(trainer.state.total_flos)
-    assert throughput.totals.tokens == 40 * (2 * (4 + 1) + (2 + 1)), "visible patches (16 / 4, int(9 / 4)) and a class token"
+    assert throughput.totals.tokens == 40 * (2 * (4 + 1) + (2 + 1)), (
+        "visible patches (16 / 4, int(9 / 4)) and a class token"
+    )
 
 
 def test_time_waiting_for_data_is_a_share_of_the_training_time(tmp_path):
@@ -55,9 +57,7 @@ def test_time_waiting_for_data_is_a_share_of_the_training_time(tmp_path):
 def test_evaluation_and_checkpoints_are_no_training_time(tmp_path, monkeypatch):
     throughput = ThroughputCallback()
     args = arguments(tmp_path, eval_strategy="epoch", save_strategy="epoch")
-    trainer = DailyMAETrainer(
-        tiny_model(), args, train_beton=loader(), eval_beton=validation(), callbacks=[throughput]
-    )
+    trainer = DailyMAETrainer(tiny_model(), args, train_beton=loader(), eval_beton=validation(), callbacks=[throughput])
     real = trainer._validation_losses
 
     def slow(*given):

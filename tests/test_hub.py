@@ -1,0 +1,138 @@
+"""What a run leaves behind: files that plain transformers loads, and a card that states what was measured."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from huggingface_hub import ModelCard
+from transformers import AutoImageProcessor, AutoModelForPreTraining, Trainer, ViTForImageClassification, ViTMAEModel
+
+from dailymae_hf.callbacks import LogFileCallback, OnlineProbeCallback, ThroughputCallback
+from dailymae_hf.hub import image_processor, model_card, release
+from dailymae_hf.recipe import load_recipe
+from dailymae_hf.trainer import DailyMAETrainer
+from tests.in_memory import coloured_images, tiny_model
+from tests.test_trainer import arguments, loader, normalised, validation
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """A short palindrome run with probe and evaluation, released as recipes/pretrain.py does."""
+    folder = tmp_path_factory.mktemp("released")
+    path = folder / "given.yaml"
+    path.write_text(f"train_beton: train.beton\noutput_dir: {folder}/out\nmodel_size: tiny\nuse_cpu: true\n")
+    args = arguments(
+        folder / "out",
+        num_train_epochs=3,
+        resolution_schedule={"kind": "palindrome", "resolutions": [32, 24, 32]},
+        eval_strategy="epoch",
+    )
+    bank = loader(batch=4, shuffle=False, drop_last=False)
+    trainer = DailyMAETrainer(
+        tiny_model(),
+        args,
+        train_beton=loader(),
+        eval_beton=validation(),
+        callbacks=[ThroughputCallback(), LogFileCallback(), OnlineProbeCallback(bank=bank)],
+    )
+    trainer.train()
+    return trainer, release(trainer, load_recipe(path))
+
+
+def test_the_folder_holds_model_processor_recipe_card_and_log(released):
+    _, folder = released
+    names = {path.name for path in folder.iterdir()}
+    assert {
+        "model.safetensors", "config.json", "preprocessor_config.json", "recipe.yaml", "README.md", "log.jsonl",
+    } <= names  # fmt: skip
+    assert "training_args.bin" not in names
+    assert load_recipe(folder / "recipe.yaml").model.model_size == "tiny"
+
+
+def test_plain_transformers_loads_all_of_it(released):
+    trainer, folder = released
+    images, _ = coloured_images(3)
+    inputs = AutoImageProcessor.from_pretrained(folder)(
+        [image.permute(1, 2, 0).numpy() for image in images], return_tensors="pt"
+    )
+    assert torch.allclose(inputs["pixel_values"], trainer.normalize(images), atol=1e-5)
+    noise = torch.rand(3, 16)
+    stock = AutoModelForPreTraining.from_pretrained(folder).eval()
+    assert type(stock).__module__.startswith("transformers.")
+    with torch.no_grad():
+        losses = [m.eval()(normalised(images), noise=noise).loss.item() for m in (stock, trainer.model)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for kind in (ViTMAEModel, ViTForImageClassification):
+        _, report = kind.from_pretrained(folder, output_loading_info=True)
+        backbone = {name for name in report["missing_keys"] if "classifier" not in name and "layernorm" not in name}
+        assert backbone == set(), kind
+
+
+def test_the_card_states_what_the_run_measured(released):
+    trainer, folder = released
+    card = ModelCard.load(folder / "README.md")
+    history = trainer.state.log_history
+    loss, probe, evaluation = (
+        next(entry[key] for entry in reversed(history) if key in entry)
+        for key in ("loss", "probe_accuracy", "eval_loss")
+    )
+    assert f"training loss {loss:.4f}, validation loss {evaluation:.4f}" in card.text
+    assert f"{100 * probe:.1f} % (chance 25.0 %, 4 classes)" in card.text
+    assert "| 1 | 32 | 0.75 |\n| 1 | 24 | 0.75 |\n| 1 | 32 | 0.75 |" in card.text
+    assert f"({trainer.state.global_step * 8:,} images)" in card.text
+    assert f"{trainer.state.total_flos:.3g} FLOP" in card.text
+    data = card.data.to_dict()
+    assert data["library_name"] == "transformers"
+    assert data["pipeline_tag"] == "image-feature-extraction"
+    assert {"vit_mae", "masked-autoencoder"} <= set(data["tags"])
+    metrics = {m["name"]: m["value"] for m in data["model-index"][0]["results"][0]["metrics"]}
+    assert metrics["online linear probe, accuracy"] == round(probe, 4)
+
+
+def placeholders(text: str) -> list[str]:
+    """What templates and stubs leave behind, in any spelling seen on the Hub."""
+    return re.findall(
+        r"\{\{.*?\}\}|\{%.*?%\}|\bNone\b|\bnan\b|More Information Needed|TODO|<[A-Z_]+>|\[\[.*?\]\]", text
+    )
+
+
+@pytest.mark.parametrize("measured", ["everything", "nothing"])
+def test_no_placeholder_survives(released, tmp_path, measured):
+    trainer = released[0]
+    if measured == "nothing":
+        trainer = DailyMAETrainer(tiny_model(), arguments(tmp_path), train_beton=loader())
+    card = model_card(trainer)
+    assert placeholders(card) == []
+    assert yaml.safe_load(card.split("---")[1])["library_name"] == "transformers"
+    assert "\n\n\n" not in card
+
+
+def test_a_fact_that_the_template_lacks_is_an_error():
+    from jinja2 import Environment, StrictUndefined, UndefinedError
+
+    with pytest.raises(UndefinedError):
+        Environment(undefined=StrictUndefined).from_string("{{ accuracy }}").render()
+    assert placeholders("{{ accuracy }} and [More Information Needed]"), "the search finds what it should"
+
+
+def test_the_stock_card_does_not_come_back(released):
+    """`push_to_hub` calls `create_model_card`, which in the stock Trainer writes stubs over README.md."""
+    trainer, folder = released
+    ours = (folder / "README.md").read_text()
+    trainer.create_model_card(model_name="x")
+    assert (folder / "README.md").read_text() == ours
+    Trainer.create_model_card(trainer, model_name="x")
+    assert "More information needed" in (folder / "README.md").read_text(), "the stock card is no stub any more"
+    (folder / "README.md").write_text(ours)
+
+
+def test_processor_file_is_what_transformers_4_wrote(tmp_path):
+    image_processor(96, (0.4, 0.5, 0.6), (0.1, 0.2, 0.3)).save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    assert saved["image_processor_type"] == "ViTImageProcessor"
+    assert saved["size"] == {"height": 96, "width": 96}
+    assert (saved["image_mean"], saved["image_std"], saved["resample"]) == ([0.4, 0.5, 0.6], [0.1, 0.2, 0.3], 3)
+    assert Path(tmp_path).is_dir()
