@@ -121,7 +121,8 @@ def _known_fields() -> dict[str, Any]:
     for cls in (*_SECTIONS.values(), DailyMAETrainingArguments):
         hints = get_type_hints(cls)
         known |= {f.name: hints[f.name] for f in fields(cls) if f.init}
-    return known
+    # `true` continues from the newest checkpoint; the stock field is a string, which `train` takes as a folder.
+    return known | {"resume_from_checkpoint": str | bool | None}
 
 
 def _require_known(key: str, known: Mapping[str, Any], where: str) -> None:

@@ -64,10 +64,6 @@ class DailyMAETrainingArguments(TrainingArguments):
     # The stock filter writes the average of earlier losses for a NaN, so that a diverged run looks like a stalled one,
     # and to look for it reads the loss back from the device at every step.
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Log earlier losses instead of NaN."})
-    # `true` as well, so that the same command with one more word continues a run.
-    resume_from_checkpoint: str | bool | None = field(
-        default=None, metadata={"help": "A checkpoint's folder, or true for the newest whole one of output_dir."}
-    )
     # Columns are named by the loader; dropping by signature would also drop the sample index that masks depend on.
     remove_unused_columns: bool = field(default=False, metadata={"help": "Drop columns that the model does not name."})
     # Every step uses every weight, at every resolution: DDP need not search for unused ones and may plan once.

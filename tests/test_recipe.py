@@ -104,7 +104,8 @@ def test_missing_keys_and_files_are_named(tmp_path):
 
 
 def test_the_resolved_recipe_is_the_same_recipe(write, tmp_path):
-    text = "model_size: small\nbase_learning_rate: 1e-3\neval_strategy: no\nrun_name: '7'\nmodel_overrides: {qkv_bias: true}\n"
+    text = "model_size: small\nbase_learning_rate: 1e-3\neval_strategy: no\nrun_name: '7'\n"
+    text += "model_overrides: {qkv_bias: true}\n"
     first = load_recipe(
         write(text), ["--num_train_epochs", "2", "--resolution_schedule", "{kind: increasing, low: 64}"]
     )

@@ -1,4 +1,4 @@
-"""The probe against a BatchNorm and a linear layer trained by hand, kNN against scikit-learn, and what it must not do."""
+"""The probe against BatchNorm and a linear layer trained by hand, kNN against scikit-learn, and what it must not do."""
 
 import numpy as np
 import pytest
