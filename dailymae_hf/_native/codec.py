@@ -103,11 +103,11 @@ def _library() -> ctypes.CDLL:
 def _convert(function: Callable[..., int], data: bytes, options: tuple[int, ...], capacity: int, what: str) -> bytes:
     written = ctypes.c_uint64()
     while True:
-        out = ctypes.create_string_buffer(capacity)
-        status = function(data, len(data), *options, out, capacity, ctypes.byref(written))
+        out = np.empty(capacity, np.uint8)
+        status = function(data, len(data), *options, out.ctypes.data, capacity, ctypes.byref(written))
         if status != NO_SPACE:
             check_status(status, f"{what} of {len(data)} bytes")
-            return out.raw[: written.value]
+            return out[: written.value].tobytes()
         capacity = written.value
 
 

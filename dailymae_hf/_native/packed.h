@@ -41,7 +41,6 @@ typedef struct dmae_packed_row {
 
 int dmae_packed_row_open(const dmae_packed *p, const dmae_packed_component *c, int32_t row, dmae_packed_row *out);
 
-extern const uint8_t dmae_zigzag[64];           /* zigzag position -> natural order */
 extern const uint8_t dmae_zigzag_to_vector[64]; /* zigzag position -> the order of the vector code */
 
 /* A group of up to eight blocks with every pointer and count found and checked. */

@@ -9,87 +9,94 @@ typedef struct sink {
     uint64_t capacity, size;
 } sink;
 
-static void put(sink *s, uint32_t value, int bytes) {
-    for (int i = 0; i < bytes; i++, s->size++)
-        if (s->size < s->capacity)
-            s->data[s->size] = (uint8_t)(value >> 8 * i);
+static void put_bytes(sink *s, const uint8_t *bytes, size_t count) {
+    if (s->size + count <= s->capacity)
+        memcpy(s->data + s->size, bytes, count);
+    s->size += count;
 }
 
-static void put_at(sink *s, uint64_t at, uint32_t value, int bytes) {
-    sink there = {s->data, s->capacity, at};
-    put(&there, value, bytes);
+static void put_at(sink *s, uint64_t at, uint32_t value, size_t bytes) {
+    for (size_t i = 0; i < bytes; i++)
+        if (at + i < s->capacity)
+            s->data[at + i] = (uint8_t)(value >> 8 * i);
+}
+
+static void put(sink *s, uint32_t value, size_t bytes) {
+    put_at(s, s->size, value, bytes);
+    s->size += bytes;
 }
 
 /* One block, sorted out. */
 typedef struct block {
     uint64_t bitmap;
-    int16_t value[63];
+    int16_t value[64]; /* AC coefficients that are not zero, in zigzag order */
     int count, longs, wide, length; /* length: bytes of the bitmap */
-    unsigned header;
+    uint8_t header;
 } block;
 
-static block read_block(const int16_t *coefficients) {
-    block b = {0};
+static void read_block(const int16_t *coefficients, block *b) {
     int needed = 0; /* values up to the last that is no nibble */
-    for (int k = 1; k < 64; k++) {
-        int value = coefficients[dmae_zigzag[k]];
-        if (value == 0)
-            continue;
-        b.bitmap |= (uint64_t)1 << k;
-        b.value[b.count++] = (int16_t)value;
-        b.length = k / 8 + 1;
+    b->bitmap = dmae_nonzero(coefficients);
+    b->count = b->wide = b->length = 0;
+    for (uint64_t bits = b->bitmap; bits; bits &= bits - 1) {
+        const int k = __builtin_ctzll(bits), value = coefficients[dmae_zigzag[k]];
+        b->value[b->count++] = (int16_t)value;
+        b->length = k / 8 + 1;
         if (value < -8 || value > 8)
-            needed = b.count;
-        if (value < -128 || value > 127)
-            b.wide = 1;
+            needed = b->count;
+        b->wide |= value < -128 || value > 127;
     }
     int code = 0;
     while (dmae_long_counts[code] < needed)
         code++;
-    b.longs = dmae_long_counts[code] < b.count ? dmae_long_counts[code] : b.count;
-    b.header = (unsigned)(code << 4 | b.length);
-    b.bitmap |= (uint64_t)b.wide;
-    return b;
+    b->longs = dmae_long_counts[code] < b->count ? dmae_long_counts[code] : b->count;
+    b->header = (uint8_t)(code << 4 | b->length);
+    b->bitmap |= (uint64_t)b->wide;
+    b->value[b->count] = 1; /* what the high half of an odd last nibble says: 0 */
 }
 
-static void put_values(sink *s, const block *b) {
-    for (int byte = 0; byte <= b->wide; byte++)
-        for (int i = 0; i < b->longs; i++)
-            put(s, (uint32_t)((uint16_t)b->value[i] >> 8 * byte), 1);
+static uint8_t *add_values(uint8_t *to, const block *b) {
+    for (int i = 0; i < b->longs; i++)
+        *to++ = (uint8_t)b->value[i];
+    for (int i = 0; i < b->longs && b->wide; i++)
+        *to++ = (uint8_t)((uint16_t)b->value[i] >> 8);
     for (int i = b->longs; i < b->count; i += 2) {
-        unsigned pair = 0;
-        for (int k = 0; k < 2 && i + k < b->count; k++) {
-            int value = b->value[i + k];
-            pair |= (unsigned)(value > 0 ? value - 1 : value + 16) << 4 * k;
-        }
-        put(s, pair, 1);
+        const int low = b->value[i], high = b->value[i + 1];
+        *to++ = (uint8_t)(((low - (low > 0)) & 15) | ((high - (high > 0)) & 15) << 4);
     }
+    return to;
 }
 
 /* Returns what stands in the row's table of group sizes. */
 static uint32_t put_group(sink *s, const int16_t *coefficients, int blocks) {
     block b[DMAE_GROUP_BLOCKS];
-    uint64_t start = s->size;
+    uint8_t bytes[DMAE_GROUP_MAX_BYTES], *to = bytes;
     int low = INT16_MAX, high = INT16_MIN;
     for (int i = 0; i < blocks; i++) {
-        int dc = coefficients[64 * i];
-        b[i] = read_block(coefficients + 64 * i);
+        const int dc = coefficients[64 * i];
+        read_block(coefficients + 64 * i, &b[i]);
         low = dc < low ? dc : low;
         high = dc > high ? dc : high;
+        *to++ = b[i].header;
     }
-    int wide_dc = high - low > 255;
-    for (int i = 0; i < blocks; i++)
-        put(s, b[i].header, 1);
-    if (!wide_dc)
-        put(s, (uint16_t)low, 2);
-    for (int i = 0; i < blocks; i++)
-        put(s, wide_dc ? (uint16_t)coefficients[64 * i] : (uint16_t)(coefficients[64 * i] - low), wide_dc ? 2 : 1);
+    const int wide_dc = high - low > 255;
+    if (!wide_dc) {
+        *to++ = (uint8_t)low;
+        *to++ = (uint8_t)((uint16_t)low >> 8);
+    }
+    for (int i = 0; i < blocks; i++) {
+        const int dc = coefficients[64 * i];
+        *to++ = (uint8_t)(wide_dc ? dc : dc - low);
+        if (wide_dc)
+            *to++ = (uint8_t)((uint16_t)dc >> 8);
+    }
     for (int i = 0; i < blocks; i++)
         for (int k = 0; k < b[i].length; k++)
-            put(s, (uint32_t)(b[i].bitmap >> 8 * k & 0xff), 1);
+            *to++ = (uint8_t)(b[i].bitmap >> 8 * k);
     for (int i = 0; i < blocks; i++)
-        put_values(s, &b[i]);
-    return (uint32_t)(s->size - start) | (wide_dc ? DMAE_GROUP_WIDE_DC : 0);
+        to = add_values(to, &b[i]);
+    put_bytes(s, bytes, (size_t)(to - bytes));
+    return (uint32_t)(to - bytes) | (wide_dc ? DMAE_GROUP_WIDE_DC : 0);
 }
 
 static void put_rows(sink *s, const dmae_component *c, uint64_t offsets) {

@@ -29,7 +29,17 @@ static inline int32_t dmae_block_count(int32_t side, int factor, int largest) {
     return (int32_t)(((int64_t)side * factor + 8 * largest - 1) / (8 * largest));
 }
 
-/* Fills in blocks_w and blocks_h and allocates zeroed blocks for the h, v that are set. */
+extern const uint8_t dmae_zigzag[64]; /* zigzag position -> natural order */
+
+/* The AC coefficients of a block that are not zero, as bits in zigzag order. */
+static inline uint64_t dmae_nonzero(const int16_t *block) {
+    uint64_t bits = 0;
+    for (int k = 1; k < 64; k++)
+        bits |= (uint64_t)(block[dmae_zigzag[k]] != 0) << k;
+    return bits;
+}
+
+/* Fills in blocks_w and blocks_h and allocates blocks, not yet set, for the h, v that are. */
 int dmae_coefficients_allocate(dmae_coefficients *image);
 void dmae_coefficients_free(dmae_coefficients *image);
 
@@ -42,6 +52,11 @@ int dmae_coefficients_unpack(const uint8_t *src, uint64_t size, dmae_coefficient
 int dmae_coefficients_write(const dmae_coefficients *image, int restart_mcus, uint8_t *dst, uint64_t capacity,
                             uint64_t *written);
 int dmae_coefficients_pack(const dmae_coefficients *image, uint8_t *dst, uint64_t capacity, uint64_t *written);
+
+/* Adds a component's symbols to the counts of its two tables; DMAE_CORRUPT: 8-bit baseline has no code for one. */
+int dmae_huffman_count(const dmae_component *c, uint32_t dc[256], uint32_t ac[256]);
+/* The best table for these counts as DHT says it: codes per length (from 1), symbols in the order of their codes. */
+void dmae_huffman_table(const uint32_t counts[256], uint8_t bits[17], uint8_t symbols[256]);
 
 /* Whether turning an image upright mirrors its columns (axis 0) or its rows (axis 1). Where it does, that side must be
  * whole MCUs: the image would begin with what was its last, incomplete block. */

@@ -237,7 +237,7 @@ int dmae_coefficients_allocate(dmae_coefficients *image) {
         dmae_component *c = &image->component[i];
         c->blocks_w = dmae_block_count(image->width, c->h, largest_h);
         c->blocks_h = dmae_block_count(image->height, c->v, largest_v);
-        c->blocks = calloc((size_t)c->blocks_w * (size_t)c->blocks_h, 64 * sizeof(int16_t));
+        c->blocks = malloc((size_t)c->blocks_w * (size_t)c->blocks_h * 64 * sizeof(int16_t));
         if (!c->blocks) {
             dmae_coefficients_free(image);
             return DMAE_OUT_OF_MEMORY;

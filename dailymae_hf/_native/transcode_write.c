@@ -79,6 +79,28 @@ static void set_tables(writer *w, const dmae_coefficients *image) {
     }
 }
 
+static void set_table(writer *w, JHUFF_TBL **table, const uint32_t counts[256]) {
+    if (!*table)
+        *table = jpeg_alloc_huff_table((j_common_ptr)&w->jpeg);
+    dmae_huffman_table(counts, (*table)->bits, (*table)->huffval);
+    (*table)->sent_table = FALSE;
+}
+
+static int set_codes(writer *w, const dmae_coefficients *image) {
+    uint32_t dc[2][256] = {{0}}, ac[2][256] = {{0}};
+    for (int i = 0; i < image->count; i++) {
+        const int t = i > 0; /* one pair of tables for the first component, one for the others */
+        w->jpeg.comp_info[i].dc_tbl_no = w->jpeg.comp_info[i].ac_tbl_no = t;
+        if (dmae_huffman_count(&image->component[i], dc[t], ac[t]) != DMAE_OK)
+            return DMAE_CORRUPT;
+    }
+    for (int t = 0; t < (image->count > 1 ? 2 : 1); t++) {
+        set_table(w, &w->jpeg.dc_huff_tbl_ptrs[t], dc[t]);
+        set_table(w, &w->jpeg.ac_huff_tbl_ptrs[t], ac[t]);
+    }
+    return DMAE_OK;
+}
+
 /* The reader copies out the segments that a crop touches. Twelve blocks (32 pixels of 4:2:0) are short enough for it
  * to copy little in vain, and long enough that the marker, the padding before it and the restarted DC prediction,
  * about five bytes, come to two or three percent of a photograph, which tables made for the image win back. */
@@ -89,7 +111,7 @@ static int choose_interval(const dmae_coefficients *image) {
     return blocks < 12 ? 12 / blocks : 1;
 }
 
-static void set_up(writer *w, const dmae_coefficients *image, int restart_mcus) {
+static int set_up(writer *w, const dmae_coefficients *image, int restart_mcus) {
     static const J_COLOR_SPACE space[] = {
         [DMAE_COLOR_GRAY] = JCS_GRAYSCALE, [DMAE_COLOR_YCC] = JCS_YCbCr, [DMAE_COLOR_RGB] = JCS_RGB};
     struct jpeg_compress_struct *jpeg = &w->jpeg;
@@ -107,8 +129,9 @@ static void set_up(writer *w, const dmae_coefficients *image, int restart_mcus) 
         jpeg->comp_info[i].v_samp_factor = image->component[i].v;
     }
     jpeg->arith_code = FALSE;
-    jpeg->optimize_coding = TRUE; /* pays for the markers */
+    jpeg->optimize_coding = FALSE; /* the tables are made already; they pay for the markers */
     jpeg->restart_interval = (unsigned)(restart_mcus > 0 ? restart_mcus : choose_interval(image));
+    return set_codes(w, image);
 }
 
 static void write_all(writer *w, const dmae_coefficients *image) {
@@ -135,9 +158,10 @@ static void write_all(writer *w, const dmae_coefficients *image) {
 static int write_image(writer *w, const dmae_coefficients *image, int restart_mcus) {
     if (setjmp(w->failed)) /* this frame owns nothing */
         return w->status;
-    set_up(w, image, restart_mcus);
-    write_all(w, image);
-    return DMAE_OK;
+    const int status = set_up(w, image, restart_mcus);
+    if (status == DMAE_OK)
+        write_all(w, image);
+    return status;
 }
 
 int dmae_coefficients_write(const dmae_coefficients *image, int restart_mcus, uint8_t *dst, uint64_t capacity,

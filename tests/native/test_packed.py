@@ -12,6 +12,7 @@ from dailymae_hf._native import codec
 from dailymae_hf.errors import CorruptSampleError
 from tests.native import packed_reference
 from tests.native.libjpeg_reference import LAYOUTS, encode_jpeg, read_coefficients, same_coefficients
+from tests.native.packed_samples import extreme_sample, packed_seeds
 
 SIMD = ("scalar", "portable", "avx2", "avx512")
 
@@ -63,19 +64,6 @@ def test_size_stays_below_the_promise(photographs):
             jpeg = encode_jpeg(small, quality=quality)
             sizes += len(jpeg), len(codec.pack_jpeg(jpeg))
         assert sizes[1] / sizes[0] < 1.5
-
-
-def extreme_sample(seed: int, color: int = 1, largest: int = 32767) -> tuple[bytes, packed_reference.Packed]:
-    """Coefficients and tables as no image has them: what a damaged or malicious file may say."""
-    random = np.random.default_rng(seed)
-    high, wide = 5, 13
-    density = random.uniform(0, 1, (high, wide, 1))
-    magnitude = 10 ** random.uniform(0, np.log10(largest), (high, wide, 64))
-    blocks = (magnitude * random.choice([-1, 1], (high, wide, 64))).astype(np.int64)
-    blocks[random.uniform(0, 1, blocks.shape) > density] = 0
-    table = random.integers(1, 65536 if seed % 2 else 256, 64)
-    packed = packed_reference.Packed(8 * wide - 3, 8 * high - 2, color, [(1, 1)], [table], [blocks])
-    return packed_reference.encode(packed), packed
 
 
 @pytest.mark.parametrize("scale", [8, 4, 2, 1])
@@ -172,3 +160,10 @@ def test_lying_offsets_are_refused(photographs, offset):
     at = 12 + 2 + 65
     packed[at : at + 4] = (len(packed) - 1 if offset == "end" else offset).to_bytes(4, "little")
     assert "planes" not in decode_everywhere(bytes(packed), 48, 64)
+
+
+def test_fuzzing_starts_from_samples_that_are_read(photographs):
+    seeds = packed_seeds([image for _, image in photographs])
+    for data in seeds.values():
+        width, height = np.frombuffer(data, "<u2", 2, offset=4)
+        assert set(decode_everywhere(data, int(height), int(width))) == {"planes"}

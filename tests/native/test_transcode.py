@@ -10,6 +10,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from dailymae_hf._native import codec
 from dailymae_hf.errors import CorruptSampleError, DailyMAEError
+from tests.native import packed_reference
 from tests.native.libjpeg_reference import LAYOUTS, encode_jpeg, read_coefficients, same_coefficients
 
 MARKER_SOF0, MARKER_SOF2, MARKER_DRI = 0xC0, 0xC2, 0xDD
@@ -70,6 +71,27 @@ def test_files_hardly_grow(photographs):
             after[optimize] += len(codec.restart_jpeg(buffer.getvalue()))
     assert after[True] / before[True] < 1.04
     assert after[False] / before[False] < 1.01
+
+
+def test_huffman_tables_are_as_good_as_libjpegs(photographs):
+    """Without markers the file is as small as libjpeg's own two passes make it."""
+    for _, photograph in photographs[:5]:
+        buffer = io.BytesIO()
+        photograph.resize((320, 240)).save(buffer, "JPEG", quality=90, optimize=True)
+        assert len(codec.restart_jpeg(buffer.getvalue(), 65535)) < 1.002 * len(buffer.getvalue())
+
+
+@pytest.mark.parametrize("coefficient", ["AC of 11 bits", "DC difference of 12 bits"])
+def test_what_baseline_cannot_say_is_refused(coefficient):
+    """A packed sample may hold any 16-bit number; 8-bit baseline JPEG has no code for all of them."""
+    blocks = np.zeros((2, 3, 64), np.int64)
+    if coefficient == "AC of 11 bits":
+        blocks[1, 1, 5] = 1024
+    else:
+        blocks[0, 0, 0], blocks[1, 2, 0] = -1024, 1024
+    packed = packed_reference.Packed(24, 16, 1, [(1, 1)], [np.ones(64, np.int64)], [blocks])
+    with pytest.raises(CorruptSampleError, match="damaged"):
+        codec.unpack_to_jpeg(packed_reference.encode(packed))
 
 
 def with_orientation(jpeg: bytes, orientation: int) -> bytes:
