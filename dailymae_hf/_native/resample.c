@@ -43,7 +43,7 @@ static int same_place(const dmae_plane *a, const dmae_plane *b) {
            a->scale_x == b->scale_x && a->scale_y == b->scale_y;
 }
 
-static int make_tables(job *j, const dmae_planes *planes, const dmae_box *box, int flip, const dmae_resampler *vector,
+static int make_tables(job *j, const dmae_planes *planes, const dmae_box *box, int flip, int simd, const dmae_resampler *vector,
                        dmae_scratch *scratch, int32_t out_height, int32_t out_width) {
     int32_t taps_x[4], taps_y[4];
     size_t total = 0;
@@ -66,10 +66,10 @@ static int make_tables(job *j, const dmae_planes *planes, const dmae_box *box, i
             continue;
         }
         dmae_axis_fill(&j->across[c], table, taps_x[c], out_width, box->left * plane->scale_x - plane->x0,
-                       box->width * plane->scale_x, plane->width, flip);
+                       box->width * plane->scale_x, plane->width, flip, simd);
         table += aligned(dmae_axis_bytes(taps_x[c], out_width));
         dmae_axis_fill(&j->down[c], table, taps_y[c], out_height, box->top * plane->scale_y - plane->y0,
-                       box->height * plane->scale_y, plane->height, 0);
+                       box->height * plane->scale_y, plane->height, 0, simd);
         table += aligned(dmae_axis_bytes(taps_y[c], out_height));
         j->shuffled[c] = 0;
         if (vector && j->across[c].narrow) {
@@ -131,7 +131,7 @@ int dmae_resample(const dmae_planes *planes, const dmae_box *box, int flip, int 
     job j;
     const int32_t height = (int32_t)out_height, width = (int32_t)out_width;
     const dmae_resampler *vector = resampler_of(simd);
-    int status = make_tables(&j, planes, box, flip, vector, scratch, height, width);
+    int status = make_tables(&j, planes, box, flip, simd, vector, scratch, height, width);
     if (status == DMAE_OK)
         status = make_rows(&j, planes, scratch, width);
     if (status != DMAE_OK)

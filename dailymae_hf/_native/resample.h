@@ -35,7 +35,7 @@ typedef struct dmae_axis {
 int32_t dmae_axis_taps(double length, int32_t out);
 size_t dmae_axis_bytes(int32_t taps, int32_t out);
 void dmae_axis_fill(dmae_axis *axis, void *memory, int32_t taps, int32_t out, double from, double length,
-                    int32_t available, int flip);
+                    int32_t available, int flip, int simd);
 
 /* A narrow horizontal axis in the form that byte shuffles want. A vector of `bytes` bytes computes bytes / 2 outputs;
  * it is made of lanes, within which bytes can be shuffled freely; a lane's samples come from one window as long as

@@ -23,7 +23,7 @@ typedef __m256i vec;
 #define shift(v) _mm256_srai_epi16(v, DMAE_WEIGHT_BITS)
 #define interleave_low _mm256_unpacklo_epi8
 #define interleave_high _mm256_unpackhi_epi8
-#define pack _mm256_packs_epi16
+#define pack _mm256_packus_epi16
 #define narrow(v) _mm256_permute4x64_epi64(_mm256_packs_epi16(v, v), 0x08)
 #define splat8(x) _mm256_set1_epi8(x)
 #define splat16(x) _mm256_set1_epi16(x)

@@ -23,7 +23,7 @@ typedef __m512i vec;
 #define shift(v) _mm512_srai_epi16(v, DMAE_WEIGHT_BITS)
 #define interleave_low _mm512_unpacklo_epi8
 #define interleave_high _mm512_unpackhi_epi8
-#define pack _mm512_packs_epi16
+#define pack _mm512_packus_epi16
 #define narrow(v) _mm512_cvtsepi16_epi8(v)
 #define splat8(x) _mm512_set1_epi8(x)
 #define splat16(x) _mm512_set1_epi16(x)

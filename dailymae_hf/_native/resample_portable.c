@@ -23,7 +23,7 @@ typedef __m128i vec;
 #define shift(v) _mm_srai_epi16(v, DMAE_WEIGHT_BITS)
 #define interleave_low _mm_unpacklo_epi8
 #define interleave_high _mm_unpackhi_epi8
-#define pack _mm_packs_epi16
+#define pack _mm_packus_epi16
 #define narrow(v) _mm_packs_epi16(v, v)
 #define splat8(x) _mm_set1_epi8(x)
 #define splat16(x) _mm_set1_epi16(x)
@@ -47,8 +47,8 @@ typedef uint8x16_t vec;
 #define shift(v) U8(vshrq_n_s16(S16(v), DMAE_WEIGHT_BITS))
 #define interleave_low vzip1q_u8
 #define interleave_high vzip2q_u8
-#define pack(a, b) vreinterpretq_u8_s8(vcombine_s8(vqmovn_s16(S16(a)), vqmovn_s16(S16(b))))
-#define narrow(v) pack(v, v)
+#define pack(a, b) vcombine_u8(vqmovun_s16(S16(a)), vqmovun_s16(S16(b)))
+#define narrow(v) vreinterpretq_u8_s8(vcombine_s8(vqmovn_s16(S16(v)), vqmovn_s16(S16(v))))
 #define splat8(x) vreinterpretq_u8_s8(vdupq_n_s8((int8_t)(x)))
 #define splat16(x) U8(vdupq_n_s16((int16_t)(x)))
 #define zero() vdupq_n_u8(0)

@@ -119,9 +119,9 @@ static inline int32_t multiply(int16_t a, int16_t b) {
     return (a * b + (1 << 14)) >> 15;
 }
 
-/* Saturating where the vector code does changes nothing here: what leaves 16 bits also leaves 8. */
+/* Where vector code saturates at 16 bits, this clamps at 8: what leaves the former leaves the latter. */
 static inline uint8_t to_level(int32_t x) {
-    return (uint8_t)(clamp((x + (1 << (DMAE_WEIGHT_BITS - 1))) >> DMAE_WEIGHT_BITS, -128, 127) + 128);
+    return (uint8_t)clamp((x + (1 << (DMAE_WEIGHT_BITS - 1)) + (128 << DMAE_WEIGHT_BITS)) >> DMAE_WEIGHT_BITS, 0, 255);
 }
 
 /* JFIF's conversion: factors as 16-bit fractions, what exceeds 1 by an addition. */

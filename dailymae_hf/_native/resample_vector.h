@@ -4,7 +4,7 @@
  *   window1, window2           (src, base, index) -> the samples that the index names, from one or two windows per lane
  *   multiply_pairs             (u8 weights, s8 samples) -> sums of products of neighbours, s16
  *   add, add_sat, sub_sat      s16;   mulhrs: s16 a * b / 2^15 rounded;   shift: s16 >> DMAE_WEIGHT_BITS, arithmetic
- *   interleave_low, _high      bytes of two vectors;   pack: s16 -> s8 with saturation, the inverse of interleaving
+ *   interleave_low, _high      bytes of two vectors;   pack: s16 -> u8 with saturation, the inverse of interleaving
  *   narrow                     one vector of s16 -> s8 with saturation, in order, in the lower half
  *   splat8, splat16, zero, exclusive_or
  * and must not be included twice. */
@@ -44,10 +44,10 @@ typedef struct sums {
     vec low, high;
 } sums;
 
-INLINE sums column_sums(const dmae_column *column, int pairs, int32_t y, int32_t x) {
+INLINE sums column_sums(const dmae_column *column, int pairs, int32_t y, int32_t x, vec from) {
     const uint8_t *weight = column->axis->narrow + (size_t)y * (size_t)column->axis->taps;
     const int8_t *p = column->rows + column->axis->start[y] * column->stride + x;
-    sums sum = {zero(), zero()};
+    sums sum = {from, from};
     for (int i = 0; i < pairs; i++, p += 2 * column->stride) {
         const vec a = load(p), b = load(p + column->stride);
         const vec w = splat16((int16_t)(weight[2 * i] | weight[2 * i + 1] << 8));
@@ -57,10 +57,14 @@ INLINE sums column_sums(const dmae_column *column, int pairs, int32_t y, int32_t
     return sum;
 }
 
+/* What sums of levels start from: a half to round by, and the 128 that samples were centred by. Sums that then leave
+ * 16 bits are far beyond white or black: saturation makes them just that. */
+INLINE vec half_and_centre(void) {
+    return splat16((1 << (DMAE_WEIGHT_BITS - 1)) + (128 << DMAE_WEIGHT_BITS));
+}
+
 INLINE void finish(sums sum, uint8_t *to) {
-    const vec half = splat16(1 << (DMAE_WEIGHT_BITS - 1));
-    const vec levels = pack(shift(add_sat(sum.low, half)), shift(add_sat(sum.high, half)));
-    store(to, exclusive_or(levels, splat8(-128)));
+    store(to, pack(shift(sum.low), shift(sum.high)));
 }
 
 INLINE vec red(vec y, vec cr) {
@@ -77,9 +81,9 @@ INLINE vec blue(vec y, vec cb) {
 
 INLINE void down_ycc(const dmae_column *column, int luma_pairs, int chroma_pairs, int32_t row, int32_t width, uint8_t *const channel[3]) {
     for (int32_t x = 0; x < width; x += VECTOR_BYTES) {
-        const sums y = column_sums(&column[0], luma_pairs, row, x);
-        const sums cb = column_sums(&column[1], chroma_pairs, row, x);
-        const sums cr = column_sums(&column[2], chroma_pairs, row, x);
+        const sums y = column_sums(&column[0], luma_pairs, row, x, half_and_centre());
+        const sums cb = column_sums(&column[1], chroma_pairs, row, x, zero());
+        const sums cr = column_sums(&column[2], chroma_pairs, row, x, zero());
         finish((sums){red(y.low, cr.low), red(y.high, cr.high)}, channel[0] + x);
         finish((sums){green(y.low, cb.low, cr.low), green(y.high, cb.high, cr.high)}, channel[1] + x);
         finish((sums){blue(y.low, cb.low), blue(y.high, cb.high)}, channel[2] + x);
@@ -91,7 +95,7 @@ static void down(int color, const dmae_column *column, int32_t y, int32_t width,
     if (color != DMAE_COLOR_YCC) {
         for (int c = 0; c < 3; c++)
             for (int32_t x = 0; x < width; x += VECTOR_BYTES)
-                finish(column_sums(&column[color == DMAE_COLOR_GRAY ? 0 : c], pairs, y, x), channel[c] + x);
+                finish(column_sums(&column[color == DMAE_COLOR_GRAY ? 0 : c], pairs, y, x, half_and_centre()), channel[c] + x);
         return;
     }
     const int chroma_pairs = column[1].axis->taps / 2;
