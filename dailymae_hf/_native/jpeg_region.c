@@ -24,7 +24,7 @@ typedef struct reader {
     jmp_buf escape;
     int status;
     int in_scan;
-    int tolerance; /* of short data, at the end of a scan that ends with a short segment */
+    int tolerance; /* of warnings about missing data, where a short segment stands for a whole one */
 } reader;
 
 static void fail(reader *r, int status) {
@@ -209,7 +209,7 @@ static void read_rows(reader *r, const layout *l, const dmae_jpeg_stream *stream
                 rows[c][i] = line;
             cinfo->comp_info[c].component_needed = wanted; /* no inverse DCT above the crop */
         }
-        r->tolerance = stream->short_end && row == l->rows - 1 ? 2 : 0;
+        r->tolerance = dmae_jpeg_row_is_short(stream, row) ? 2 : 0;
         jpeg_read_raw_data(cinfo, image, (JDIMENSION)(cinfo->max_v_samp_factor * cinfo->min_DCT_scaled_size));
     }
 }
@@ -235,6 +235,22 @@ static void decode(reader *r, const dmae_jpeg_header *header, dmae_jpeg_stream *
     read_rows(r, &l, stream, base, out);
 }
 
+/* Refuses sizes that the data cannot fill before memory is taken for them: a block costs two bits at least in a
+ * sequential scan, and one in the first scan of a progressive image, which is held whole. */
+static int could_fill(const dmae_jpeg_header *header, uint64_t size, dmae_region region) {
+    uint64_t most_h = 1, most_v = 1, blocks = 0;
+    for (int c = 0; c < header->components; c++) {
+        most_h = header->h[c] > most_h ? header->h[c] : most_h;
+        most_v = header->v[c] > most_v ? header->v[c] : most_v;
+    }
+    const int whole = header->progressive || header->scan_components != header->components;
+    const uint64_t height = whole ? header->height : (uint64_t)(region.y1 - region.y0);
+    const uint64_t width = whole || !header->restart_interval ? header->width : (uint64_t)(region.x1 - region.x0);
+    for (int c = 0; c < header->components; c++)
+        blocks += (height * header->v[c] / most_v) * (width * header->h[c] / most_h) / 64;
+    return blocks * (whole ? 1 : 2) <= size * 8;
+}
+
 int dmae_jpeg_planes(const uint8_t *data, uint64_t size, uint32_t height, uint32_t width, dmae_region region,
                      int scale_num, int simd, dmae_scratch *scratch, dmae_planes *out) {
     (void)simd;
@@ -244,6 +260,8 @@ int dmae_jpeg_planes(const uint8_t *data, uint64_t size, uint32_t height, uint32
         return status;
     if (header.height != height || header.width != width)
         return DMAE_SIZE_MISMATCH;
+    if (!could_fill(&header, size, region))
+        return DMAE_TRUNCATED;
     dmae_jpeg_stream stream = {0};
     status = dmae_jpeg_cut(data, size, &header, region, scratch, &stream);
     if (status == DMAE_UNSUPPORTED)

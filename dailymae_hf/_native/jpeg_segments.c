@@ -17,16 +17,22 @@ static uint8_t largest(const uint8_t *factor, int count) {
 }
 
 static uint64_t first_segment(const dmae_jpeg_stream *s, int32_t row) {
-    const uint64_t mcu = (uint64_t)(s->first_row + row) * (uint64_t)s->image_mcus + (uint64_t)s->column;
-    const uint64_t first = mcu / s->interval;
-    /* as many as every row has, even in the corner where the scan ends */
-    return first + s->segments_per_row > s->segments ? s->segments - s->segments_per_row : first;
+    const int32_t image_row = s->first_row + row;
+    const uint64_t first = ((uint64_t)image_row * (uint64_t)s->image_mcus + (uint64_t)s->column) / s->interval;
+    /* As many as every row has, where the scan ends too. A short segment lies in the image's last row, and behind it
+     * libjpeg could not find its way: it must be the stream's last, so other rows keep away from it. */
+    const uint64_t end = s->segments - (s->short_end && image_row < s->last_row);
+    return first + s->segments_per_row > end ? end - s->segments_per_row : first;
 }
 
 int32_t dmae_jpeg_row_start(const dmae_jpeg_stream *s, int32_t row) {
     if (!s->interval)
         return 0;
     return (int32_t)((int64_t)(first_segment(s, row) * s->interval) - (int64_t)(s->first_row + row) * s->image_mcus);
+}
+
+int dmae_jpeg_row_is_short(const dmae_jpeg_stream *s, int32_t row) {
+    return s->short_end && first_segment(s, row) + s->segments_per_row == s->segments;
 }
 
 /* Chooses the segments; 0 where they cannot be arranged as an image. */
@@ -37,7 +43,9 @@ static int arrange(const dmae_jpeg_header *header, dmae_region region, dmae_jpeg
     const uint64_t image_mcus = divide_up(header->width, mcu_width), image_rows = divide_up(header->height, mcu_height);
     s->interval = header->restart_interval;
     s->image_mcus = (int32_t)image_mcus;
+    s->last_row = (int32_t)image_rows - 1;
     s->segments = divide_up(image_mcus * image_rows, s->interval);
+    s->short_end = image_mcus * image_rows % s->interval != 0;
     s->first_row = region.y0 / (int32_t)mcu_height;
     *rows = (int32_t)divide_up((uint64_t)region.y1, mcu_height) - s->first_row;
     if (s->interval >= image_mcus) {
@@ -56,7 +64,7 @@ static int arrange(const dmae_jpeg_header *header, dmae_region region, dmae_jpeg
             const uint64_t count = (from + (uint64_t)s->columns - 1) / s->interval - from / s->interval + 1;
             s->segments_per_row = count > s->segments_per_row ? (uint32_t)count : s->segments_per_row;
         }
-        if (s->segments_per_row > s->segments)
+        if (s->segments_per_row > s->segments - (uint64_t)s->short_end)
             return 0;
     }
     const uint64_t per_row = (uint64_t)s->segments_per_row * s->interval;
@@ -68,8 +76,6 @@ static int arrange(const dmae_jpeg_header *header, dmae_region region, dmae_jpeg
         const int32_t before = s->column - dmae_jpeg_row_start(s, row);
         s->margin = before > s->margin ? before : s->margin;
     }
-    const uint64_t last = first_segment(s, *rows - 1) + s->segments_per_row;
-    s->short_end = last == s->segments && image_mcus * image_rows % s->interval != 0;
     *width = (uint32_t)(per_row * mcu_width);
     *height = (uint32_t)*rows * mcu_height;
     return 1;

@@ -21,7 +21,8 @@ typedef struct dmae_jpeg_stream {
     uint32_t segments_per_row;
     uint64_t segments;  /* of the whole image */
     int32_t image_mcus; /* per row of the image */
-    int short_end;      /* the last segment holds fewer MCUs than the stream's size says */
+    int32_t last_row;   /* of MCUs of the image */
+    int short_end;      /* the image's last segment holds fewer MCUs than the others */
 } dmae_jpeg_stream;
 
 /* DMAE_UNSUPPORTED where there are no segments to choose from: decode the image itself. */
@@ -30,5 +31,8 @@ int dmae_jpeg_cut(const uint8_t *data, uint64_t size, const dmae_jpeg_header *he
 
 /* The column of the image, in MCUs, that a row of the stream begins with; it may be negative. */
 int32_t dmae_jpeg_row_start(const dmae_jpeg_stream *stream, int32_t row);
+
+/* The row ends with the image's last segment, and that is short. */
+int dmae_jpeg_row_is_short(const dmae_jpeg_stream *stream, int32_t row);
 
 #endif

@@ -79,11 +79,11 @@ INLINE vec blue(vec y, vec cb) {
     return add_sat(y, add_sat(cb, mulhrs(cb, splat16(DMAE_CB_TO_B))));
 }
 
-INLINE void down_ycc(const dmae_column *column, int luma_pairs, int chroma_pairs, int32_t row, int32_t width, uint8_t *const channel[3]) {
+INLINE void down_ycc(const dmae_column *column, int y_pairs, int cb_pairs, int cr_pairs, int32_t row, int32_t width, uint8_t *const channel[3]) {
     for (int32_t x = 0; x < width; x += VECTOR_BYTES) {
-        const sums y = column_sums(&column[0], luma_pairs, row, x, half_and_centre());
-        const sums cb = column_sums(&column[1], chroma_pairs, row, x, zero());
-        const sums cr = column_sums(&column[2], chroma_pairs, row, x, zero());
+        const sums y = column_sums(&column[0], y_pairs, row, x, half_and_centre());
+        const sums cb = column_sums(&column[1], cb_pairs, row, x, zero());
+        const sums cr = column_sums(&column[2], cr_pairs, row, x, zero());
         finish((sums){red(y.low, cr.low), red(y.high, cr.high)}, channel[0] + x);
         finish((sums){green(y.low, cb.low, cr.low), green(y.high, cb.high, cr.high)}, channel[1] + x);
         finish((sums){blue(y.low, cb.low), blue(y.high, cb.high)}, channel[2] + x);
@@ -93,20 +93,22 @@ INLINE void down_ycc(const dmae_column *column, int luma_pairs, int chroma_pairs
 static void down(int color, const dmae_column *column, int32_t y, int32_t width, uint8_t *const channel[3]) {
     const int pairs = column[0].axis->taps / 2;
     if (color != DMAE_COLOR_YCC) {
-        for (int c = 0; c < 3; c++)
+        for (int c = 0; c < 3; c++) {
+            const int of = color == DMAE_COLOR_GRAY ? 0 : c;
             for (int32_t x = 0; x < width; x += VECTOR_BYTES)
-                finish(column_sums(&column[color == DMAE_COLOR_GRAY ? 0 : c], pairs, y, x, half_and_centre()), channel[c] + x);
+                finish(column_sums(&column[of], column[of].axis->taps / 2, y, x, half_and_centre()), channel[c] + x);
+        }
         return;
     }
-    const int chroma_pairs = column[1].axis->taps / 2;
-    if (pairs == 2 && chroma_pairs == 2)
-        down_ycc(column, 2, 2, y, width, channel);
-    else if (pairs == 2 && chroma_pairs == 1)
-        down_ycc(column, 2, 1, y, width, channel);
-    else if (pairs == 1 && chroma_pairs == 1)
-        down_ycc(column, 1, 1, y, width, channel);
+    const int cb_pairs = column[1].axis->taps / 2, cr_pairs = column[2].axis->taps / 2;
+    if (pairs == 2 && cb_pairs == 2 && cr_pairs == 2)
+        down_ycc(column, 2, 2, 2, y, width, channel);
+    else if (pairs == 2 && cb_pairs == 1 && cr_pairs == 1)
+        down_ycc(column, 2, 1, 1, y, width, channel);
+    else if (pairs == 1 && cb_pairs == 1 && cr_pairs == 1)
+        down_ycc(column, 1, 1, 1, y, width, channel);
     else
-        down_ycc(column, pairs, chroma_pairs, y, width, channel);
+        down_ycc(column, pairs, cb_pairs, cr_pairs, y, width, channel);
 }
 
 static const dmae_resampler resampler = {{VECTOR_BYTES, LANE_BYTES, SECOND_WINDOW}, across, down};

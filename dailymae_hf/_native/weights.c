@@ -60,7 +60,7 @@ static inline __attribute__((always_inline)) void weigh_batch(batch *b, int32_t 
         for (int k = 0; k < BATCH; k++) {
             const float share = 1 - fabsf(b->distance[k] + (float)t) * inverse;
             const int32_t x = b->first[k] + t;
-            tap[t][k] = (x >= 0) & (x < available) & (share > 0) ? share : 0;
+            tap[t][k] = ((x >= 0) & (x < available) & (share > 0)) ? share : 0;
             total[k] += tap[t][k];
         }
     for (int k = 0; k < BATCH; k++) {

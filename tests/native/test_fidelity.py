@@ -176,3 +176,13 @@ def test_four_threads_give_the_bytes_of_one(views):
     with ThreadPoolExecutor(4) as pool:
         for result, expected in zip(pool.map(run, jobs), want, strict=True):
             np.testing.assert_array_equal(result, expected)
+
+
+def test_a_short_last_segment_before_the_last_row(views):
+    """9 x 6 blocks in segments of 7: rows of three segments, so the fifth row already ends with the short last one."""
+    view = views[0].convert("L").crop((0, 0, 70, 45))
+    plain, cut = (
+        crop_decode(data, (0, 0, 70, 45), (33, 44), height=45, width=70)
+        for data in (jpeg(view), jpeg(view, restart_marker_blocks=7))
+    )
+    np.testing.assert_array_equal(cut, plain)
