@@ -87,7 +87,8 @@ int32_t dmae_crop_decode(const uint8_t *data, uint64_t size, uint32_t mode, uint
 static void record_failure(dmae_params *params, uint64_t sample_index, int32_t status) {
     const uint64_t mine = sample_index << 8 | (uint64_t)status;
     uint64_t seen = __atomic_load_n(&params->first_error, __ATOMIC_RELAXED);
-    while (mine < seen && !__atomic_compare_exchange_n(&params->first_error, &seen, mine, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    while (mine < seen &&
+           !__atomic_compare_exchange_n(&params->first_error, &seen, mine, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         ;
     __atomic_fetch_add(&params->error_count, 1, __ATOMIC_RELEASE);
 }
@@ -103,7 +104,8 @@ int32_t dmae_decode_sample(dmae_params *params, const uint8_t *data, uint64_t si
         else
             dmae_random_resized_crop(params, sample_index, height, width, &box, &flip);
     }
-    const int32_t status = dmae_crop_decode(data, size, mode, height, width, &box, flip, params->simd, dst, out_height, out_width);
+    const int32_t status =
+        dmae_crop_decode(data, size, mode, height, width, &box, flip, params->simd, dst, out_height, out_width);
     if (status != DMAE_OK) {
         memset(dst, 0, (size_t)3 * out_height * out_width);
         record_failure(params, sample_index, status);

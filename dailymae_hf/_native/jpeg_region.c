@@ -132,8 +132,8 @@ static int color_of(J_COLOR_SPACE space) {
 static void open_stream(reader *r, const uint8_t *data, uint64_t size, int scale_num) {
     jpeg_create_decompress(&r->cinfo);
     r->cinfo.mem->max_memory_to_use = MEMORY_LIMIT;
-    r->source = (struct jpeg_source_mgr){data, (size_t)size, source_nothing, source_end, source_skip,
-                                         jpeg_resync_to_restart, source_nothing};
+    r->source = (struct jpeg_source_mgr){data,        (size_t)size,           source_nothing, source_end,
+                                         source_skip, jpeg_resync_to_restart, source_nothing};
     r->progress.progress_monitor = on_progress;
     r->cinfo.src = &r->source;
     r->cinfo.progress = &r->progress;
@@ -164,17 +164,19 @@ static int divide_up(int64_t a, int64_t b) {
 
 /* Describes the planes and returns the bytes that they take together. A line of a plane has room on its left for the
  * columns that a row of the stream begins earlier, and on its right for those that it ends later. */
-static size_t lay_out(const struct jpeg_decompress_struct *cinfo, const dmae_jpeg_header *header, const dmae_jpeg_stream *stream,
-                      dmae_region region, layout *l, dmae_planes *out) {
+static size_t lay_out(const struct jpeg_decompress_struct *cinfo, const dmae_jpeg_header *header,
+                      const dmae_jpeg_stream *stream, dmae_region region, layout *l, dmae_planes *out) {
     const int mcu_height = cinfo->max_v_samp_factor * 8;
     size_t total = 0;
     l->skip = stream->interval ? 0 : region.y0 / mcu_height;
-    l->rows = stream->interval ? (int)cinfo->total_iMCU_rows : min_int(divide_up(region.y1, mcu_height), (int)cinfo->total_iMCU_rows);
+    l->rows = stream->interval ? (int)cinfo->total_iMCU_rows
+                               : min_int(divide_up(region.y1, mcu_height), (int)cinfo->total_iMCU_rows);
     out->count = cinfo->num_components;
     for (int c = 0; c < out->count; c++) {
         const jpeg_component_info *info = &cinfo->comp_info[c];
         dmae_plane *plane = &out->plane[c];
-        const int64_t across = info->h_samp_factor * info->DCT_scaled_size, down = info->v_samp_factor * info->DCT_scaled_size;
+        const int64_t across = info->h_samp_factor * info->DCT_scaled_size,
+                      down = info->v_samp_factor * info->DCT_scaled_size;
         const int width = divide_up(header->width * across, cinfo->max_h_samp_factor * 8);
         const int height = divide_up(header->height * down, cinfo->max_v_samp_factor * 8);
         const size_t mcus = (size_t)(stream->margin + (stream->interval ? stream->mcus_per_row : stream->columns));
@@ -194,7 +196,8 @@ static size_t lay_out(const struct jpeg_decompress_struct *cinfo, const dmae_jpe
     return total;
 }
 
-static void read_rows(reader *r, const layout *l, const dmae_jpeg_stream *stream, uint8_t *base, const dmae_planes *out) {
+static void read_rows(reader *r, const layout *l, const dmae_jpeg_stream *stream, uint8_t *base,
+                      const dmae_planes *out) {
     struct jpeg_decompress_struct *cinfo = &r->cinfo;
     JSAMPROW rows[4][4 * DCTSIZE];
     JSAMPARRAY image[4] = {rows[0], rows[1], rows[2], rows[3]};
@@ -215,8 +218,8 @@ static void read_rows(reader *r, const layout *l, const dmae_jpeg_stream *stream
 }
 
 /* Owns nothing, so that a longjmp back into it leaks nothing. */
-static void decode(reader *r, const dmae_jpeg_header *header, dmae_jpeg_stream *stream, dmae_region region, int scale_num,
-                   dmae_scratch *scratch, dmae_planes *out) {
+static void decode(reader *r, const dmae_jpeg_header *header, dmae_jpeg_stream *stream, dmae_region region,
+                   int scale_num, dmae_scratch *scratch, dmae_planes *out) {
     if (setjmp(r->escape))
         return;
     layout l;

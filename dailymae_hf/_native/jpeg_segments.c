@@ -36,7 +36,8 @@ int dmae_jpeg_row_is_short(const dmae_jpeg_stream *s, int32_t row) {
 }
 
 /* Chooses the segments; 0 where they cannot be arranged as an image. */
-static int arrange(const dmae_jpeg_header *header, dmae_region region, dmae_jpeg_stream *s, int32_t *rows, uint32_t *height, uint32_t *width) {
+static int arrange(const dmae_jpeg_header *header, dmae_region region, dmae_jpeg_stream *s, int32_t *rows,
+                   uint32_t *height, uint32_t *width) {
     const int interleaved = header->components > 1; /* a single component's MCU is one block, whatever its factors */
     const uint32_t mcu_width = 8u * (interleaved ? largest(header->h, header->components) : 1);
     const uint32_t mcu_height = 8u * (interleaved ? largest(header->v, header->components) : 1);
@@ -125,7 +126,8 @@ static uint8_t *copy_header(const uint8_t *data, uint64_t size, uint32_t height,
     while (segment.marker != DMAE_SOS) {
         (void)dmae_jpeg_next_segment(data, size, &at, &segment); /* went well when the header was read */
         const int m = segment.marker, is_frame = m >= DMAE_SOF0 && m <= DMAE_SOF2;
-        if (!is_frame && m != DMAE_DHT && m != DMAE_DQT && m != DMAE_DRI && m != DMAE_SOS && m != DMAE_APP0 && m != DMAE_APP14)
+        if (!is_frame && m != DMAE_DHT && m != DMAE_DQT && m != DMAE_DRI && m != DMAE_SOS && m != DMAE_APP0 &&
+            m != DMAE_APP14)
             continue;
         *to++ = 0xFF;
         *to++ = (uint8_t)m;

@@ -43,12 +43,13 @@ static int same_place(const dmae_plane *a, const dmae_plane *b) {
            a->scale_x == b->scale_x && a->scale_y == b->scale_y;
 }
 
-static int make_tables(job *j, const dmae_planes *planes, const dmae_box *box, int flip, int simd, const dmae_resampler *vector,
-                       dmae_scratch *scratch, int32_t out_height, int32_t out_width) {
+static int make_tables(job *j, const dmae_planes *planes, const dmae_box *box, int flip, int simd,
+                       const dmae_resampler *vector, dmae_scratch *scratch, int32_t out_height, int32_t out_width) {
     int32_t taps_x[4], taps_y[4];
     size_t total = 0;
     for (int c = 0; c < planes->count; c++) {
-        const dmae_axis across = {.out = out_width, .taps = taps_x[c] = dmae_axis_taps(box->width * planes->plane[c].scale_x, out_width)};
+        const dmae_axis across = {.out = out_width,
+                                  .taps = taps_x[c] = dmae_axis_taps(box->width * planes->plane[c].scale_x, out_width)};
         taps_y[c] = dmae_axis_taps(box->height * planes->plane[c].scale_y, out_height);
         total += aligned(dmae_axis_bytes(taps_x[c], out_width)) + aligned(dmae_axis_bytes(taps_y[c], out_height));
         total += vector ? aligned(dmae_shuffle_bytes(&vector->shape, &across)) : 0;
@@ -109,7 +110,8 @@ static int make_rows(job *j, const dmae_planes *planes, dmae_scratch *scratch, i
 
 /* Vector code writes whole vectors: the next row then overwrites what went too far. At the end of a channel that
  * would be another channel, or no memory at all, so the last rows go through a row of their own. */
-static void vector_rows(const job *j, const dmae_resampler *vector, int color, uint8_t *dst, int32_t height, int32_t width) {
+static void vector_rows(const job *j, const dmae_resampler *vector, int color, uint8_t *dst, int32_t height,
+                        int32_t width) {
     const size_t area = (size_t)height * (size_t)width;
     const int32_t beyond = (int32_t)(j->stride - width), guarded = (beyond + width - 1) / width;
     for (int32_t y = 0; y < height; y++) {

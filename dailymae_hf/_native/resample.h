@@ -14,7 +14,8 @@
 #define DMAE_NARROW_TAPS 16
 #define DMAE_WIDE_BITS 16
 
-/* JFIF's YCbCr to RGB (ITU-T T.871, section 7) as 16-bit fractions of 2^15; 1.402 and 1.772 less the 1 that is added. */
+/* JFIF's YCbCr to RGB (ITU-T T.871, section 7) as 16-bit fractions of 2^15; 1.402 and 1.772 less the 1 that is added.
+ */
 #define DMAE_CR_TO_R 13173 /* 0.402 */
 #define DMAE_CB_TO_G 11277 /* 0.344136 */
 #define DMAE_CR_TO_G 23401 /* 0.714136 */
@@ -22,8 +23,8 @@
 
 /* One axis of one plane. Exactly one of the two weight tables is there. */
 typedef struct dmae_axis {
-    int32_t out;     /* outputs */
-    int32_t taps;    /* per output, even */
+    int32_t out;  /* outputs */
+    int32_t taps; /* per output, even */
     int32_t available;
     int32_t *start;  /* [out] first sample, >= 0; late taps may lie past the last sample and then weigh nothing */
     uint8_t *narrow; /* [out][taps], sums of 1 << DMAE_WEIGHT_BITS */
@@ -75,7 +76,8 @@ typedef struct dmae_resampler {
 /* NULL where this build does not hold it. */
 extern const dmae_resampler *const dmae_resampler_portable, *const dmae_resampler_avx2, *const dmae_resampler_avx512;
 
-/* The same in plain C: any number of taps, any colour. `across` makes up to DMAE_SPARE_ROWS rows too many. `line` is room for `width` sums of each plane. */
+/* The same in plain C: any number of taps, any colour. `across` makes up to DMAE_SPARE_ROWS rows too many. `line` is
+ * room for `width` sums of each plane. */
 #define DMAE_SPARE_ROWS 3
 void dmae_across_scalar(const dmae_axis *axis, const uint8_t *src, ptrdiff_t src_stride, int32_t rows, int8_t *dst,
                         ptrdiff_t dst_stride, uint64_t *lanes);

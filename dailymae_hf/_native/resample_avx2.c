@@ -31,13 +31,15 @@ typedef __m256i vec;
 #define exclusive_or _mm256_xor_si256
 
 static inline __attribute__((always_inline)) vec window1(const uint8_t *src, const int32_t *base, vec index) {
-    return _mm256_shuffle_epi8(_mm256_loadu2_m128i((const __m128i *)(src + base[1]), (const __m128i *)(src + base[0])), index);
+    return _mm256_shuffle_epi8(_mm256_loadu2_m128i((const __m128i *)(src + base[1]), (const __m128i *)(src + base[0])),
+                               index);
 }
 
 static inline __attribute__((always_inline)) vec window2(const uint8_t *src, const int32_t *base, vec index) {
     const vec first = _mm256_loadu2_m128i((const __m128i *)(src + base[2]), (const __m128i *)(src + base[0]));
     const vec second = _mm256_loadu2_m128i((const __m128i *)(src + base[3]), (const __m128i *)(src + base[1]));
-    return _mm256_or_si256(_mm256_shuffle_epi8(first, index), _mm256_shuffle_epi8(second, exclusive_or(index, splat8(-128))));
+    return _mm256_or_si256(_mm256_shuffle_epi8(first, index),
+                           _mm256_shuffle_epi8(second, exclusive_or(index, splat8(-128))));
 }
 
 #include "resample_vector.h"

@@ -58,8 +58,10 @@ typedef uint8x16_t vec;
 
 static inline __attribute__((always_inline)) vec multiply_pairs(vec weights, vec samples) {
     /* weights are at most 128, and 128 only beside a 0: as unsigned bytes, widened, they stay positive */
-    const int16x8_t low = vmulq_s16(vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(weights))), vmovl_s8(vget_low_s8(vreinterpretq_s8_u8(samples))));
-    const int16x8_t high = vmulq_s16(vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(weights))), vmovl_s8(vget_high_s8(vreinterpretq_s8_u8(samples))));
+    const int16x8_t low = vmulq_s16(vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(weights))),
+                                    vmovl_s8(vget_low_s8(vreinterpretq_s8_u8(samples))));
+    const int16x8_t high = vmulq_s16(vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(weights))),
+                                     vmovl_s8(vget_high_s8(vreinterpretq_s8_u8(samples))));
     return U8(vpaddq_s16(low, high));
 }
 
@@ -68,7 +70,7 @@ static inline __attribute__((always_inline)) vec multiply_pairs(vec weights, vec
 #if defined(__x86_64__) || (defined(__aarch64__) && defined(__ARM_NEON))
 
 #define window1(src, base, index) look_up(load((src) + (base)[0]), index)
-#define window2(src, base, index) \
+#define window2(src, base, index)                                                                                      \
     either(look_up(load((src) + (base)[0]), index), look_up(load((src) + (base)[1]), exclusive_or(index, splat8(-128))))
 
 #include "resample_vector.h"

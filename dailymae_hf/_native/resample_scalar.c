@@ -19,7 +19,8 @@ static void side_by_side(const uint8_t *const row[ROWS], size_t from, size_t to,
         lanes[x] = (uint64_t)a[x] | (uint64_t)b[x] << 16 | (uint64_t)c[x] << 32 | (uint64_t)d[x] << 48;
 }
 
-static inline __attribute__((always_inline)) void four_rows(const dmae_axis *axis, int32_t taps, const uint64_t *restrict lanes, int8_t *const row[ROWS]) {
+static inline __attribute__((always_inline)) void four_rows(const dmae_axis *axis, int32_t taps,
+                                                            const uint64_t *restrict lanes, int8_t *const row[ROWS]) {
     const uint64_t half = EVERY_LANE(1 << (DMAE_WEIGHT_BITS - 1)), centre = EVERY_LANE(128);
     const uint8_t *restrict w = axis->narrow;
     const int32_t *restrict start = axis->start;
@@ -37,7 +38,8 @@ static inline __attribute__((always_inline)) void four_rows(const dmae_axis *axi
     }
 }
 
-static void across_narrow(const dmae_axis *axis, const uint8_t *src, ptrdiff_t src_stride, int32_t rows, int8_t *dst, ptrdiff_t dst_stride, uint64_t *lanes) {
+static void across_narrow(const dmae_axis *axis, const uint8_t *src, ptrdiff_t src_stride, int32_t rows, int8_t *dst,
+                          ptrdiff_t dst_stride, uint64_t *lanes) {
     const int32_t a = axis->start[0], b = axis->start[axis->out - 1];
     for (int32_t y = 0; y < rows; y += ROWS) {
         const uint8_t *from[ROWS];
@@ -73,7 +75,8 @@ static void across_wide(const dmae_axis *axis, const uint8_t *src, int8_t *dst) 
     }
 }
 
-void dmae_across_scalar(const dmae_axis *axis, const uint8_t *src, ptrdiff_t src_stride, int32_t rows, int8_t *dst, ptrdiff_t dst_stride, uint64_t *lanes) {
+void dmae_across_scalar(const dmae_axis *axis, const uint8_t *src, ptrdiff_t src_stride, int32_t rows, int8_t *dst,
+                        ptrdiff_t dst_stride, uint64_t *lanes) {
     if (axis->narrow)
         across_narrow(axis, src, src_stride, rows, dst, dst_stride, lanes);
     else
@@ -155,7 +158,8 @@ static void apply_black(int color, const int16_t *black, int32_t width, uint8_t 
     }
 }
 
-void dmae_down_scalar(int color, int count, const dmae_column *column, int32_t y, int32_t width, int16_t *const *line, uint8_t *const channel[3]) {
+void dmae_down_scalar(int color, int count, const dmae_column *column, int32_t y, int32_t width, int16_t *const *line,
+                      uint8_t *const channel[3]) {
     for (int c = 0; c < count; c++)
         (column[c].axis->wide ? down_wide : down_narrow)(&column[c], y, width, line[c]);
     if (color == DMAE_COLOR_YCC || color == DMAE_COLOR_YCCK)

@@ -26,7 +26,8 @@ INLINE void across_row(const dmae_shuffle *s, int pairs, int windows, const uint
     }
 }
 
-static void across(const dmae_shuffle *s, const uint8_t *src, ptrdiff_t src_stride, int32_t rows, int8_t *dst, ptrdiff_t dst_stride) {
+static void across(const dmae_shuffle *s, const uint8_t *src, ptrdiff_t src_stride, int32_t rows, int8_t *dst,
+                   ptrdiff_t dst_stride) {
     for (; rows > 0; rows--, src += src_stride, dst += dst_stride) {
         if (s->windows == 2)
             across_row(s, s->pairs, 2, src, dst);
@@ -79,7 +80,8 @@ INLINE vec blue(vec y, vec cb) {
     return add_sat(y, add_sat(cb, mulhrs(cb, splat16(DMAE_CB_TO_B))));
 }
 
-INLINE void down_ycc(const dmae_column *column, int y_pairs, int cb_pairs, int cr_pairs, int32_t row, int32_t width, uint8_t *const channel[3]) {
+INLINE void down_ycc(const dmae_column *column, int y_pairs, int cb_pairs, int cr_pairs, int32_t row, int32_t width,
+                     uint8_t *const channel[3]) {
     for (int32_t x = 0; x < width; x += VECTOR_BYTES) {
         const sums y = column_sums(&column[0], y_pairs, row, x, half_and_centre());
         const sums cb = column_sums(&column[1], cb_pairs, row, x, zero());

@@ -1,4 +1,5 @@
-/* Memory of one thread: grows to what its largest crop needed, is reused by every call, and goes when the thread ends. */
+/* Memory of one thread: grows to what its largest crop needed, is reused by every call, and goes when the thread ends.
+ */
 #include <pthread.h>
 #include <stdlib.h>
 

@@ -42,7 +42,8 @@ typedef struct batch {
 } batch;
 
 /* `step` is -1 for mirrored outputs: `begin` is then the last. */
-static inline __attribute__((always_inline)) void place_batch(batch *b, double from, double scale, double support, int32_t begin, int32_t step) {
+static inline __attribute__((always_inline)) void place_batch(batch *b, double from, double scale, double support,
+                                                              int32_t begin, int32_t step) {
     for (int k = 0; k < BATCH; k++) {
         const double center = from + (begin + step * k + 0.5) * scale;
         const double low = center - support + 0.5;
@@ -54,7 +55,8 @@ static inline __attribute__((always_inline)) void place_batch(batch *b, double f
 }
 
 /* Rounding the running sum, not each weight, makes the weights add up to exactly one. */
-static inline __attribute__((always_inline)) void weigh_batch(batch *b, int32_t taps, float inverse, int32_t available) {
+static inline __attribute__((always_inline)) void weigh_batch(batch *b, int32_t taps, float inverse,
+                                                              int32_t available) {
     float total[BATCH] = {0}, sum[BATCH] = {0}, tap[DMAE_NARROW_TAPS][BATCH];
     for (int32_t t = 0; t < taps; t++)
         for (int k = 0; k < BATCH; k++) {
@@ -77,7 +79,8 @@ static inline __attribute__((always_inline)) void weigh_batch(batch *b, int32_t 
 }
 
 /* Outputs at the first sample, where taps before it are dropped, and such that no sample is near to. */
-static void store_carefully(const batch *b, int32_t count, int32_t taps, int32_t available, int32_t *start, uint8_t *out) {
+static void store_carefully(const batch *b, int32_t count, int32_t taps, int32_t available, int32_t *start,
+                            uint8_t *out) {
     for (int32_t k = 0; k < count; k++, out += taps) {
         const int32_t before = b->first[k] < 0 ? -b->first[k] : 0;
         start[k] = b->first[k] + before;
@@ -90,7 +93,8 @@ static void store_carefully(const batch *b, int32_t count, int32_t taps, int32_t
     }
 }
 
-static inline __attribute__((always_inline)) void store_batch(const batch *b, int32_t taps, int32_t *restrict start, uint8_t *restrict out) {
+static inline __attribute__((always_inline)) void store_batch(const batch *b, int32_t taps, int32_t *restrict start,
+                                                              uint8_t *restrict out) {
     memcpy(start, b->first, sizeof b->first);
     if (taps == 2)
         for (int k = 0; k < BATCH; k++) {
@@ -110,7 +114,8 @@ static inline __attribute__((always_inline)) void store_batch(const batch *b, in
                 out[k * taps + t] = b->weight[t][k];
 }
 
-static inline __attribute__((always_inline)) void fill_batches(dmae_axis *axis, double from, double scale, int32_t available, int flip) {
+static inline __attribute__((always_inline)) void fill_batches(dmae_axis *axis, double from, double scale,
+                                                               int32_t available, int flip) {
     const double support = support_of(scale);
     const int32_t taps = axis->taps, out = axis->out;
     for (int32_t begin = 0; begin < out; begin += BATCH) {
@@ -124,7 +129,8 @@ static inline __attribute__((always_inline)) void fill_batches(dmae_axis *axis, 
         if (plain)
             store_batch(&b, taps, axis->start + begin, axis->narrow + (size_t)begin * (size_t)taps);
         else
-            store_carefully(&b, count, taps, available, axis->start + begin, axis->narrow + (size_t)begin * (size_t)taps);
+            store_carefully(&b, count, taps, available, axis->start + begin,
+                            axis->narrow + (size_t)begin * (size_t)taps);
     }
 }
 
@@ -189,7 +195,8 @@ size_t dmae_shuffle_bytes(const dmae_shuffle_shape *shape, const dmae_axis *axis
 }
 
 /* Points the outputs [from, to) at one window, and says whether they fit. Starts rise, or fall where mirrored. */
-static int fill_window(const dmae_axis *axis, int32_t from, int32_t to, int32_t lane, uint8_t mark, int32_t *base, uint8_t *index) {
+static int fill_window(const dmae_axis *axis, int32_t from, int32_t to, int32_t lane, uint8_t mark, int32_t *base,
+                       uint8_t *index) {
     const int32_t end = to < axis->out ? to : axis->out;
     *base = 0;
     if (from < end) {
@@ -213,7 +220,8 @@ static int fill_indices(dmae_shuffle *shuffle, const dmae_shuffle_shape *shape, 
     for (int32_t w = 0; w < count; w++) {
         const int32_t from = w * per_window;
         const uint8_t mark = shuffle->windows == 2 && w % 2 ? shape->second : 0;
-        if (!fill_window(axis, from, from + per_window, shape->lane, mark, &shuffle->base[w], shuffle->index + 2 * from))
+        if (!fill_window(axis, from, from + per_window, shape->lane, mark, &shuffle->base[w],
+                         shuffle->index + 2 * from))
             return 0;
     }
     return 1;
@@ -223,7 +231,8 @@ int dmae_shuffle_fill(dmae_shuffle *shuffle, void *memory, const dmae_shuffle_sh
     const int32_t vectors = vectors_of(shape, axis), outputs = shape->bytes / 2, pairs = axis->taps / 2;
     const size_t bytes = (size_t)vectors * (size_t)shape->bytes;
     uint8_t *index = memory;
-    *shuffle = (dmae_shuffle){vectors, pairs, 1, (int32_t *)(index + bytes * (size_t)(1 + pairs)), index, index + bytes};
+    *shuffle =
+        (dmae_shuffle){vectors, pairs, 1, (int32_t *)(index + bytes * (size_t)(1 + pairs)), index, index + bytes};
     if (!fill_indices(shuffle, shape, axis)) {
         shuffle->windows = 2;
         if (!fill_indices(shuffle, shape, axis))

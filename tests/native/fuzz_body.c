@@ -1,8 +1,8 @@
 /* One fuzz body for every caller: libFuzzer, fuzz_driver.c's own mutator, and pytest through the latter.
  *
  * An input is 16 bytes of settings and then a sample. The settings say what the sample is taken for, whether its size
- * is lied about, which box to cut and to which size. Whatever the sample holds, the kernel must come back with a status;
- * where it decodes, plain C and the best vector code must agree on the status and on every byte; and a lossless
+ * is lied about, which box to cut and to which size. Whatever the sample holds, the kernel must come back with a
+ * status; where it decodes, plain C and the best vector code must agree on the status and on every byte; and a lossless
  * conversion that succeeds must give something that the kernel reads to the same pixels. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +49,8 @@ static void choose_size(settings *s, const uint8_t *control, const uint8_t *data
 }
 
 static int32_t decode(const settings *s, uint32_t mode, const uint8_t *data, size_t size, int32_t simd, uint8_t *out) {
-    return dmae_crop_decode(data, size, mode, s->height, s->width, &s->box, s->flip, simd, out, s->out_height, s->out_width);
+    return dmae_crop_decode(data, size, mode, s->height, s->width, &s->box, s->flip, simd, out, s->out_height,
+                            s->out_width);
 }
 
 static int32_t decode_twice(const settings *s, uint32_t mode, const uint8_t *data, size_t size, uint8_t *out) {
@@ -65,13 +66,15 @@ static int32_t decode_twice(const settings *s, uint32_t mode, const uint8_t *dat
 
 typedef int32_t conversion(const uint8_t *, uint64_t, int32_t, uint8_t *, uint64_t, uint64_t *);
 
-static int32_t pack(const uint8_t *src, uint64_t size, int32_t unused, uint8_t *dst, uint64_t capacity, uint64_t *written) {
+static int32_t pack(const uint8_t *src, uint64_t size, int32_t unused, uint8_t *dst, uint64_t capacity,
+                    uint64_t *written) {
     (void)unused;
     return dmae_pack_jpeg(src, size, dst, capacity, written);
 }
 
 /* Converts into a buffer that is too small at first, as a caller may; *result is the caller's to free. */
-static int32_t convert(conversion *f, const uint8_t *data, size_t size, int32_t interval, uint8_t **result, uint64_t *written) {
+static int32_t convert(conversion *f, const uint8_t *data, size_t size, int32_t interval, uint8_t **result,
+                       uint64_t *written) {
     uint64_t capacity = size / 2 + 1;
     *result = malloc(capacity);
     int32_t status = f(data, size, interval, *result, capacity, written);

@@ -102,8 +102,10 @@ static size_t find_marker(size_t from) {
 }
 
 static void mutate(void) {
-    static const uint16_t interesting[] = {0, 1, 2, 7, 8, 9, 15, 16, 63, 64, 127, 128, 255, 256, 32767, 32768, 65500, 65535};
-    static const uint8_t markers[] = {0xC0, 0xC1, 0xC2, 0xC4, 0xC9, 0xCA, 0xCC, 0xD0, 0xD1, 0xD3, 0xD7, 0xD8, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xEE};
+    static const uint16_t interesting[] = {0,  1,   2,   7,   8,   9,     15,    16,    63,
+                                           64, 127, 128, 255, 256, 32767, 32768, 65500, 65535};
+    static const uint8_t markers[] = {0xC0, 0xC1, 0xC2, 0xC4, 0xC9, 0xCA, 0xCC, 0xD0, 0xD1,
+                                      0xD3, 0xD7, 0xD8, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xEE};
     /* half of the time near the start, where headers are */
     const size_t at = below(draw() & 1 ? last_size : last_size < 700 ? last_size : 700);
     if (at >= last_size)
