@@ -7,6 +7,8 @@
 #include "internal.h"
 #include "transcode.h"
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "bitmaps and headers are loaded as they are stored");
+
 enum {
     DMAE_PACKED_VERSION = 1,
     DMAE_GROUP_BLOCKS = 8,

@@ -22,7 +22,6 @@ static int meaning_of(int code) {
         return DMAE_OUT_OF_MEMORY;
     case JERR_INPUT_EMPTY:
     case JERR_INPUT_EOF:
-    case JWRN_JPEG_EOF:
     case JWRN_HIT_MARKER:
         return DMAE_TRUNCATED;
     case JERR_SOF_UNSUPPORTED:
@@ -33,6 +32,7 @@ static int meaning_of(int code) {
     case JERR_IMAGE_TOO_BIG:
     case JERR_COMPONENT_COUNT:
         return DMAE_UNSUPPORTED;
+    case JWRN_JPEG_EOF:        /* no end-of-image marker; where image data is missing too, the next warning says so */
     case JWRN_EXTRANEOUS_DATA: /* padding between segments: common, and harmless */
     case JWRN_JFIF_MAJOR:
     case JWRN_ADOBE_XFORM:

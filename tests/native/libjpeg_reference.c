@@ -37,6 +37,26 @@ int reference_coefficients(const uint8_t *src, long size, int shape[8], uint16_t
     return components;
 }
 
+/* The same coefficients, arithmetic-coded. Returns the bytes written to out, which must be large enough. */
+long reference_arithmetic(const uint8_t *src, long size, uint8_t *out, long capacity) {
+    struct jpeg_decompress_struct from;
+    struct jpeg_compress_struct to;
+    struct jpeg_error_mgr errors;
+    unsigned long written = (unsigned long)capacity;
+    open_jpeg(&from, &errors, src, size);
+    jvirt_barray_ptr *arrays = jpeg_read_coefficients(&from);
+    to.err = &errors;
+    jpeg_create_compress(&to);
+    jpeg_mem_dest(&to, &out, &written);
+    jpeg_copy_critical_parameters(&from, &to);
+    to.arith_code = TRUE;
+    jpeg_write_coefficients(&to, arrays);
+    jpeg_finish_compress(&to);
+    jpeg_destroy_compress(&to);
+    jpeg_destroy_decompress(&from);
+    return (long)written;
+}
+
 /* shape: height, width of each component's plane at scale_num / 8. out: the planes, one after the other. */
 int reference_planes(const uint8_t *src, long size, int scale_num, int shape[8], uint8_t *out) {
     struct jpeg_decompress_struct jpeg;

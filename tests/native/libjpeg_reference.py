@@ -67,6 +67,14 @@ def same_coefficients(a: bytes, b: bytes) -> bool:
     )
 
 
+def arithmetic_coded(data: bytes) -> bytes:
+    """The same coefficients as an arithmetic-coded JPEG."""
+    out = np.zeros(2 * len(data) + 4096, np.uint8)
+    function = _library().reference_arithmetic
+    function.restype = ctypes.c_long
+    return out[: _call(function, data, out, ctypes.c_long(len(out)))].tobytes()
+
+
 def encode_jpeg(image: Image.Image, layout: str = "4:2:0", *, quality: int = 90, progressive: bool = False) -> bytes:
     """A JPEG with one of `LAYOUTS`."""
     if layout == "gray":

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, ImageOps
 from dailymae_hf._native import codec
 from dailymae_hf.errors import CorruptSampleError, DailyMAEError
 from tests.native import packed_reference
-from tests.native.libjpeg_reference import LAYOUTS, encode_jpeg, read_coefficients, same_coefficients
+from tests.native.libjpeg_reference import LAYOUTS, arithmetic_coded, encode_jpeg, read_coefficients, same_coefficients
 
 MARKER_SOF0, MARKER_SOF2, MARKER_DRI = 0xC0, 0xC2, 0xDD
 
@@ -225,6 +225,22 @@ def test_kinds_that_libjpeg_does_not_read_are_refused(photographs, convert, offs
     jpeg[jpeg.index(b"\xff\xc0") + offset] = value
     with pytest.raises(CorruptSampleError, match="does not read"):
         convert(bytes(jpeg))
+
+
+def test_arithmetic_coding_becomes_huffman_coding(photographs):
+    """Few readers know the former; the coefficients are the same."""
+    jpeg = encode_jpeg(photographs[0][1].resize((64, 48)))
+    arithmetic = arithmetic_coded(jpeg)
+    assert codec.jpeg_header(arithmetic).arithmetic
+    result = codec.restart_jpeg(arithmetic)
+    assert not codec.jpeg_header(result).arithmetic
+    assert same_coefficients(result, jpeg)
+
+
+def test_a_missing_end_of_image_marker_loses_nothing(photographs):
+    jpeg = encode_jpeg(photographs[0][1].resize((64, 48)))
+    assert codec.restart_jpeg(jpeg[:-2]) == codec.restart_jpeg(jpeg)
+    assert codec.pack_jpeg(jpeg[:-2]) == codec.pack_jpeg(jpeg)
 
 
 def test_truncated_jpegs_are_refused(photographs):
