@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
@@ -38,8 +39,9 @@ class RunSettings:
     seed: int
     dataset_length: int
 
-    def save(self, folder: Path) -> None:
-        (folder / RUN_SETTINGS_NAME).write_text(json.dumps(asdict(self), indent=2) + "\n")
+    def save(self, folder: Path, run: str) -> None:
+        """Write the settings and `run`, the name that all checkpoints of one run share, into a checkpoint."""
+        (folder / RUN_SETTINGS_NAME).write_text(json.dumps({"run": run, **asdict(self)}, indent=2) + "\n")
 
     def check(self, folder: Path) -> None:
         """Refuse `folder` unless it was written under these settings.
@@ -115,13 +117,24 @@ def load_weights(model: torch.nn.Module, folder: str | os.PathLike[str]) -> None
 
 
 def newest_checkpoint(output_dir: str | os.PathLike[str]) -> Path | None:
-    """The whole checkpoint with the most steps in `output_dir`, or None."""
-    found = [
-        (int(path.name.rpartition("-")[2]), path)
-        for path in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*")
-        if path.name.rpartition("-")[2].isdecimal() and (path / TRAINER_STATE_NAME).is_file()
-    ]
-    return max(found)[1] if found else None
+    """The whole checkpoint with the most steps of the run that last wrote into `output_dir`, or None.
+
+    A folder may hold checkpoints with more steps from an earlier run, which was not continued but begun anew.
+    """
+    found = []
+    for path in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+        state, step = path / TRAINER_STATE_NAME, path.name.rpartition("-")[2]
+        if step.isdecimal() and state.is_file():
+            found.append((state.stat().st_mtime_ns, int(step), path))
+    if not found:
+        return None
+    run = _run_of(max(found)[2])
+    return max((step, path) for _, step, path in found if _run_of(path) == run)[1]
+
+
+def _run_of(folder: Path) -> str | None:
+    path = folder / RUN_SETTINGS_NAME
+    return json.loads(path.read_text()).get("run") if path.is_file() else None
 
 
 class ExactResumeTrainer(Trainer):
@@ -147,13 +160,15 @@ class ExactResumeTrainer(Trainer):
         Raises:
             ResumeError: there is no checkpoint, or it cannot be continued exactly under the present settings.
         """
-        if resume_from_checkpoint is True:
+        if resume_from_checkpoint in (True, "true"):
             newest = newest_checkpoint(self.args.output_dir)
             if newest is None:
                 raise ResumeError(f"{self.args.output_dir} holds no whole checkpoint to resume from")
             resume_from_checkpoint = str(newest)
+        self._run = uuid4().hex
         if resume_from_checkpoint:
-            self.run_settings().check(Path(resume_from_checkpoint))
+            self.run_settings().check(Path(str(resume_from_checkpoint)))
+            self._run = _run_of(Path(str(resume_from_checkpoint))) or self._run
         return super().train(resume_from_checkpoint or None, *args, **kwargs)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
@@ -196,7 +211,7 @@ class ExactResumeTrainer(Trainer):
             self._save_scaler(str(partial))
             self._save_rng_state(str(partial))
         if self.args.should_save:
-            self.run_settings().save(partial)
+            self.run_settings().save(partial, self._run)
             self.save_callback_states(partial)
         self._barrier()
         if self.state.best_global_step:

@@ -80,6 +80,8 @@ class DailyMAETrainer(ExactResumeTrainer):
         for beton, dataset, name in ((train_beton, train_dataset, "train"), (eval_beton, eval_dataset, "eval")):
             if beton is not None and dataset is not None:
                 raise RecipeError(f"{name}_beton and {name}_dataset are both given: one of them must be None")
+            if isinstance(beton, str | os.PathLike) and not Path(beton).is_file():
+                raise RecipeError(f"{name}_beton: there is no file {beton}; `dailymae write` makes one")
         self.train_beton, self.eval_beton = train_beton, eval_beton
         self.loader_options = dict(loader_options or {})
         self.stopwatch = Stopwatch()
@@ -87,6 +89,7 @@ class DailyMAETrainer(ExactResumeTrainer):
         self.is_mae = isinstance(model, ViTMAEForPreTraining)
         self._loaders: dict[str, Any] = {}
         self._epoch = 0
+        self._statistics: dict[torch.device, list[torch.Tensor]] = {}
         self.image_mean, self.image_std = _pixel_statistics(train_beton, image_mean, image_std)
         if kwargs.get("processing_class") is None and hasattr(model, "config"):
             kwargs["processing_class"] = image_processor(model.config.image_size, self.image_mean, self.image_std)
@@ -250,19 +253,20 @@ class DailyMAETrainer(ExactResumeTrainer):
         """uint8 (B, 3, H, W) -> float32 with the processor's mean and std; floats are taken as normalised already."""
         if pixel_values.dtype != torch.uint8:
             return pixel_values
-        mean, std = (
-            torch.tensor(values, device=pixel_values.device).view(1, 3, 1, 1)
-            for values in (self.image_mean, self.image_std)
-        )
+        mean, std = self._statistics_on(pixel_values.device)
         return (pixel_values.float() - mean * 255) / (std * 255)
 
     def denormalize(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """The inverse of `normalize`: float (B, 3, H, W) in 0-1, not clipped."""
-        mean, std = (
-            torch.tensor(values, device=pixel_values.device).view(1, 3, 1, 1)
-            for values in (self.image_mean, self.image_std)
-        )
+        mean, std = self._statistics_on(pixel_values.device)
         return pixel_values * std + mean
+
+    def _statistics_on(self, device: torch.device) -> list[torch.Tensor]:
+        """Mean and std, (1, 3, 1, 1) each. Made once: a copy in each step would wait for the device."""
+        if device not in self._statistics:
+            given = (self.image_mean, self.image_std)
+            self._statistics[device] = [torch.tensor(values, device=device).view(1, 3, 1, 1) for values in given]
+        return self._statistics[device]
 
     def _prepare_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         prepared = super()._prepare_inputs(dict(inputs))

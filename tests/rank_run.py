@@ -1,7 +1,7 @@
-"""One small pretraining run for the tests of several ranks: `torchrun --nproc_per_node 2 rank_run.py '{...}'`.
+"""Small pretraining runs for the tests of several ranks: `torchrun --nproc_per_node 2 rank_run.py '{...}' '{...}'`.
 
-The argument is JSON: out (folder), and optionally batch (per rank), accumulation, resume (true), stop_at (step to die
-after), epochs, probe. Writes per rank: weights, probe, scores; the first rank also the log.
+Each argument is the JSON of a run: out (folder), and optionally batch (per rank), accumulation, resume (true), stop_at
+(step to die after), epochs, images, probe. Writes per rank: weights, probe, scores; the first rank also the log.
 """
 
 import json
@@ -71,18 +71,14 @@ def build(options: dict, rank: int = 0, world_size: int = 1) -> DailyMAETrainer:
     )
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    options = json.loads(sys.argv[1])
-    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+def run(options: dict, rank: int = 0, world_size: int = 1) -> None:
+    """Train, and write what the tests compare; nothing where the run died on purpose."""
     trainer = build(options, rank, world_size)
     try:
         trainer.train(resume_from_checkpoint=options.get("resume"))
     except KeyboardInterrupt:
-        sys.exit(0)
-    out = Path(options["out"])
-    if not options.get("probe", True):
         return
+    out = Path(options["out"])
     save_file(trainer.core_model.state_dict(), out / f"weights-{rank}.safetensors")
     scores = {"eval_loss": trainer.evaluate()["eval_loss"]}
     for callback in trainer.callback_handler.callbacks:
@@ -93,4 +89,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    for argument in sys.argv[1:]:
+        run(json.loads(argument), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))

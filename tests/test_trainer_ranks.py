@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from dailymae_hf.callbacks.log_file import read_log
 from tests.in_memory import tiny_model
-from tests.rank_run import build
+from tests.rank_run import run
 
 SCRIPT = Path(__file__).with_name("rank_run.py")
 # Adam divides a gradient by its own size: where that is rounding noise, so is the update's sign. A large epsilon bounds
@@ -21,12 +21,11 @@ EPSILON = 1e-3
 SMOOTH = {"arguments": {"adam_epsilon": EPSILON}}
 
 
-def launch(out: Path, *, ranks: int = 1, **options: object) -> Path:
-    words = [sys.executable]
-    if ranks > 1:
-        words += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
+def launch(*runs: dict) -> None:
+    """Two ranks that do one run after the other."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(SCRIPT)]
     done = subprocess.run(
-        [*words, str(SCRIPT), json.dumps({"out": str(out), **options})],
+        [*command, *(json.dumps({**SMOOTH, **run}) for run in runs)],
         capture_output=True,
         text=True,
         check=False,
@@ -34,7 +33,10 @@ def launch(out: Path, *, ranks: int = 1, **options: object) -> Path:
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parent.parent)},
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return out
+
+
+def training_log(folder: Path) -> list[dict]:
+    return [line for line in read_log(folder / "log.jsonl") if line["loss"] is not None]
 
 
 def results(folder: Path, rank: int = 0) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
@@ -45,12 +47,21 @@ def results(folder: Path, rank: int = 0) -> tuple[dict[str, torch.Tensor], dict[
 
 
 @pytest.fixture(scope="module")
-def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return launch(tmp_path_factory.mktemp("two"), ranks=2, batch=4, **SMOOTH)
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of an unbroken run, of one that died after step 7, and of one that accumulates."""
+    folder = tmp_path_factory.mktemp("two")
+    names = ("whole", "broken", "accumulated")
+    folders = {name: folder / name for name in names}
+    launch(
+        {"out": str(folders["whole"]), "batch": 4},
+        {"out": str(folders["broken"]), "batch": 4, "stop_at": 7},
+        {"out": str(folders["accumulated"]), "batch": 2, "accumulation": 2, "images": 45, "epochs": 1},
+    )
+    return folders
 
 
 def test_two_ranks_hold_the_same_model_probe_and_scores(two_ranks):
-    (weights, scores), (other_weights, other_scores) = (results(two_ranks, rank) for rank in (0, 1))
+    (weights, scores), (other_weights, other_scores) = (results(two_ranks["whole"], rank) for rank in (0, 1))
     assert [name for name, value in weights.items() if not torch.equal(value, other_weights[name])] == []
     assert scores == other_scores
     assert {"eval_loss", "probe_accuracy", "knn_accuracy"} == scores.keys()
@@ -60,9 +71,9 @@ def test_two_ranks_train_to_the_result_of_one_with_the_same_global_batch(two_ran
     """Ranks add the same gradients in another order: a float32 sum of about 1e3 terms of at most the largest gradient
     differs by some 1e3 * 2**-24 of it, 6e-5, and no step turns more than (learning rate) / epsilon of that into weight.
     """
-    one, scores = results(launch(tmp_path, batch=8, **SMOOTH))
-    two, two_scores = results(two_ranks)
-    logs = [[line for line in read_log(run / "log.jsonl") if line["loss"] is not None] for run in (tmp_path, two_ranks)]
+    run({"out": str(tmp_path), "batch": 8, **SMOOTH})
+    (one, scores), (two, two_scores) = results(tmp_path), results(two_ranks["whole"])
+    logs = [training_log(folder) for folder in (tmp_path, two_ranks["whole"])]
     assert [line["loss"] for line in logs[1]] == pytest.approx([line["loss"] for line in logs[0]], rel=1e-5)
     assert two_scores["eval_loss"] == pytest.approx(scores["eval_loss"], rel=1e-5)
     assert [line["resolution"] for line in logs[1]] == [32] * 4 + [24] * 4 + [32] * 4
@@ -82,21 +93,21 @@ def _start(names):
     return [weights[name] for name in names]
 
 
-def test_two_ranks_resume_in_the_middle_of_an_epoch_bit_for_bit(two_ranks, tmp_path):
-    launch(tmp_path, ranks=2, batch=4, stop_at=7, **SMOOTH)
-    assert (tmp_path / "checkpoint-6").is_dir()
-    assert not (tmp_path / "weights-0.safetensors").exists()
-    launch(tmp_path, ranks=2, batch=4, resume=True, **SMOOTH)
-    expected, scores = results(two_ranks)
-    got, got_scores = results(tmp_path)
+def test_two_ranks_resume_in_the_middle_of_an_epoch_bit_for_bit(two_ranks):
+    broken = two_ranks["broken"]
+    assert (broken / "checkpoint-6").is_dir()
+    assert not (broken / "weights-0.safetensors").exists()
+    launch({"out": str(broken), "batch": 4, "resume": True})
+    expected, scores = results(two_ranks["whole"])
+    got, got_scores = results(broken)
     assert [name for name, value in expected.items() if not torch.equal(value, got[name])] == []
     assert scores == got_scores
+    assert [line["step"] for line in training_log(broken)] == list(range(1, 13))
 
 
-def test_accumulation_on_two_ranks_equals_the_larger_batch(tmp_path):
+def test_accumulation_on_two_ranks_equals_the_larger_batch(two_ranks, tmp_path):
     """DDP's static graph fails when the first backward pass is one of `no_sync`: accumulation must switch it off."""
-    launch(tmp_path / "two", ranks=2, batch=2, accumulation=2, images=45, epochs=1, probe=False, **SMOOTH)
-    build({"out": str(tmp_path / "one"), "batch": 8, "images": 45, "epochs": 1, "probe": False, **SMOOTH}).train()
-    logs = [[line["loss"] for line in read_log(tmp_path / run / "log.jsonl") if line["loss"]] for run in ("one", "two")]
-    assert len(logs[0]) == 4
-    assert logs[1] == pytest.approx(logs[0], rel=1e-5)
+    run({"out": str(tmp_path), "batch": 8, "images": 45, "epochs": 1, **SMOOTH})
+    one, two = ([line["loss"] for line in training_log(folder)] for folder in (tmp_path, two_ranks["accumulated"]))
+    assert len(one) == 4
+    assert two == pytest.approx(one, rel=1e-5)

@@ -103,6 +103,7 @@ class OnlineProbeCallback(DailyMAECallback):
             raise RecipeError("the online probe needs train_beton and eval_beton, files with labels")
         loader = self.trainer.get_train_dataloader()
         self.num_classes = count_classes(loader)
+        self._all_labelled = min(loader.dataset.labels) >= 0
         width = self.trainer.core_model.config.hidden_size
         self.probe = Probe(width, self.num_classes, self.trainer.args.seed).to(self.trainer.args.device)
         self.optimizer = torch.optim.Adam(self.probe.parameters(), lr=1e-3)
@@ -120,11 +121,13 @@ class OnlineProbeCallback(DailyMAECallback):
         labels = torch.cat([batch["labels"] for batch in batches]).to(self.trainer.args.device)
         features = torch.cat([self._features(batch["pixel_values"]) for batch in batches])
         features, labels = self.trainer.accelerator.gather((features, labels))
-        known = labels >= 0
-        if known.sum() < 2:  # BatchNorm has no variance of one sample
+        if not self._all_labelled:  # the selection makes the host wait for the device
+            known = labels >= 0
+            features, labels = features[known], labels[known]
+        if len(features) < 2:  # BatchNorm has no variance of one sample
             return
         self.probe.train()
-        loss = F.cross_entropy(self.probe(features[known]), labels[known])
+        loss = F.cross_entropy(self.probe(features), labels)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
