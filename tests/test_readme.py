@@ -1,0 +1,99 @@
+"""README and docs say nothing that does not run: Python blocks are executed, commands run or are taken apart."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from accelerate.commands.launch import launch_command_parser
+from dailymae_hf.cli import main as dailymae
+from dailymae_hf.hub import image_processor
+from dailymae_hf.recipe import load_recipe
+
+from dailymae_hf.modeling import DailyMAEForPreTraining, mae_config
+from scripts.demo_photographs import cut_tiles
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+# Set-up and tools of others: nothing of ours to check in them.
+OTHERS = {"apt-get", "conda", "git", "pip"}
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """(name, text) of the pages' fenced blocks of a language."""
+    return [
+        (f"{page.name}-{number}", text)
+        for page in PAGES
+        for number, text in enumerate(re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.M | re.S))
+    ]
+
+
+def commands(*programs: str) -> list[list[str]]:
+    """The commands of the pages' shell blocks that start one of `programs` (all without any), as words."""
+    found = []
+    for _, block in blocks("bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words and (not programs or words[0] in programs):
+                found.append(words)
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What the pages take as given: photographs, the demo's checkpoint; and the .beton files that they write."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    cut_tiles(folder / "photographs", {"train": 3, "validation": 2})
+    config = mae_config("tiny", image_size=64, num_hidden_layers=1, decoder_num_hidden_layers=1)
+    DailyMAEForPreTraining(config).save_pretrained(folder / "outputs/demo")
+    image_processor(64, (0.5,) * 3, (0.25,) * 3).save_pretrained(folder / "outputs/demo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for command in commands("dailymae"):
+            assert dailymae(command[1:]) in (None, 0), " ".join(command)
+    return folder
+
+
+def test_written_files_are_where_the_pages_use_them(folder):
+    assert (folder / "train.beton").is_file()
+    assert (folder / "validation.beton").is_file()
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in blocks("python")])
+def test_python_block_runs(text, folder):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", text]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_command_is_one_we_know(words):
+    assert words[0] in {"make", "dailymae", "accelerate", *OTHERS}
+
+
+@pytest.mark.parametrize("words", commands("make"), ids=" ".join)
+def test_make_target_exists(words):
+    targets = re.findall(r"^(\S+):", (ROOT / "Makefile").read_text(), re.M)
+    assert [word for word in words[1:] if "=" not in word and word not in targets] == []
+
+
+@pytest.mark.parametrize("words", commands("accelerate"), ids=" ".join)
+def test_launch_command_is_understood(words, monkeypatch):
+    """accelerate takes its options, the files are there, and the recipe takes the keys that follow it."""
+    monkeypatch.chdir(ROOT)
+    launch = launch_command_parser().parse_args(words[2:])
+    assert launch.config_file is None or Path(launch.config_file).is_file()
+    assert Path(launch.training_script).is_file()
+    recipe, *overrides = launch.training_script_args
+    # On this machine there may be no device with bf16, which the large recipes ask for.
+    load_recipe(recipe, [*overrides, "--bf16", "false", "--output_dir", os.devnull])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    assert [t for t in targets if "://" not in t and not (page.parent / t).exists()] == []
