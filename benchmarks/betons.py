@@ -31,6 +31,7 @@ def write_stock(paths: list[Path], out: Path, *, workers: int = -1) -> None:
 def write_ours(paths: list[Path], out: Path, mode: str, *, workers: int | None = None) -> None:
     """Write `paths` with write_beton in storage mode `mode`; the JPEGs' coefficients are carried over."""
     import datasets
+
     from dailymae_hf.data import write_beton
 
     rows = {"image": [str(path) for path in paths], "label": [0] * len(paths)}

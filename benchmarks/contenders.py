@@ -103,7 +103,7 @@ class PillowPhotos:
         image = Image.open(self.paths[i]).convert("RGB")
         box = random_crop_box(image.width, image.height, self.job.scale, random.Random())
         size = (self.job.resolution, self.job.resolution)
-        image = image.resize(size, Image.Resampling.BILINEAR, box=box)
+        image = image.resize(size, Image.Resampling.BILINEAR, box=box)  # type: ignore[arg-type]
         if random.random() < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return torch.from_numpy(np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1)))
@@ -112,8 +112,13 @@ class PillowPhotos:
 def pillow(job: Job) -> Iterator[Any]:
     from torch.utils.data import DataLoader
 
-    loader = DataLoader(
-        PillowPhotos(job), job.batch, shuffle=True, num_workers=job.workers, drop_last=True, persistent_workers=True
+    loader: DataLoader[Any] = DataLoader(
+        PillowPhotos(job),  # type: ignore[arg-type]  # has what a map-style dataset needs
+        job.batch,
+        shuffle=True,
+        num_workers=job.workers,
+        drop_last=True,
+        persistent_workers=True,
     )
     while True:
         yield from loader

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 from contenders import random_crop_box
-from dailymae_hf._native.codec import pack_jpeg
 from environment import environment
 from numpy.typing import NDArray
 from photos import write_photos
 from PIL import Image
 
 from dailymae_hf._native import crop_decode
+from dailymae_hf._native.codec import pack_jpeg
 
 LAYOUTS = {"4:4:4": "4:4:4", "4:2:2": "4:2:2", "4:2:0": "4:2:0", "grayscale": None}
 RESOLUTIONS = (224, 192, 160, 128, 96)
@@ -94,7 +94,8 @@ def main() -> None:
                 exact = reference(decoded, tuple(map(float, box)), resolution)  # type: ignore[arg-type]
                 group = found[layout, resolution, "scaled DCT" if scaled else "full DCT"]
                 for mode, stored in (("jpg", data), ("dct", packed)):
-                    ours = crop_decode(stored, crop, (resolution, resolution), mode=mode, height=height, width=width)
+                    size = (resolution, resolution)
+                    ours = crop_decode(stored, crop, size, mode=mode, height=height, width=width)  # type: ignore[arg-type]
                     group[f"ours, {mode}"].append(errors(ours, exact))
                 group["ffcv"].append(errors(ffcv_resize(decoded, box, resolution), exact))
 

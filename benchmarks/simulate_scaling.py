@@ -222,7 +222,7 @@ def main() -> None:
         parser.add_argument(f"--{f.name}", type=float, default=f.default, help=f.metadata["origin"])
     arguments = vars(parser.parse_args())
     out, picture = arguments.pop("out"), arguments.pop("picture")
-    a = Assumptions(**{f.name: type(f.default)(arguments[f.name]) for f in fields(Assumptions)})
+    a = Assumptions(**{f.name: type(f.default)(arguments[f.name]) for f in fields(Assumptions)})  # type: ignore[misc]
     results = {name: [summary(simulate_step(m, s), s) for m in MACHINES] for name, s in scenarios(a).items()}
     breaks = {name: first_break(s) for name, s in scenarios(a).items()}
     origins = {f.name: {"value": getattr(a, f.name), "origin": f.metadata["origin"]} for f in fields(Assumptions)}

@@ -14,7 +14,6 @@ from typing import Any
 
 from dailymae_hf.callbacks.log_file import LOG_NAME, read_log
 from dailymae_hf.callbacks.reconstruction import FOLDER
-
 from dailymae_hf.data import inspect_beton
 
 Lines = list[dict[str, Any]]
