@@ -4,7 +4,7 @@ demo   := outputs/demo
 # Every choice that accelerate would otherwise warn about: one process, which takes the GPU where there is one.
 launch := .venv/bin/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: install demo demo-stock test lint native bench
+.PHONY: install demo demo-stock test lint native bench fuzz
 install:
 	@bash scripts/bootstrap.sh
 
@@ -39,3 +39,12 @@ bench: install
 	@bash scripts/bench_contenders.sh
 	$(python) benchmarks/bench_loader.py --out benchmarks/results/loader.json
 	$(python) benchmarks/bench_footprint.py --out benchmarks/results/footprint.json
+
+# The kernel under sanitizers: a million damaged samples, or FUZZ_RUNS of them.
+FUZZ_RUNS ?= 1000000
+fuzz: install
+	@mkdir -p build/fuzz
+	$(python) -m tests.native.fuzz_seeds build/fuzz/corpus
+	$(CC) -std=c11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -Idailymae_hf/_native \
+	    dailymae_hf/_native/*.c tests/native/fuzz_body.c tests/native/fuzz_driver.c -ljpeg -lm -lpthread -o build/fuzz/fuzz
+	cd build/fuzz && ./fuzz corpus $(FUZZ_RUNS)
