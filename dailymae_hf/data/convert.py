@@ -29,7 +29,7 @@ def convert_beton(
     """Write `target` with the samples of `source` stored as `mode`, "jpg" or "dct"; returns how many there are.
 
     Every coefficient stays the same. JPEGs that are stored as such get restart markers and upright orientation. What
-    cannot be packed (CMYK, arithmetic-coded) stays a JPEG, and raw pixels stay raw.
+    cannot be packed (CMYK) stays a JPEG, and raw pixels stay raw.
 
     Raises:
         RecipeError: an unknown mode.

@@ -5,7 +5,7 @@ validation files that went through different steps):
 
 - **Carried over.** A JPEG that fits `max_resolution` keeps its quantised coefficients (`transcode` "auto"): they are
   stored again, turned upright, without being decoded to pixels, so there is no second compression. Not possible for
-  CMYK and arithmetic-coded JPEGs, and for turns that would cut blocks; those are compressed anew.
+  CMYK JPEGs and for turns that would cut blocks; those are compressed anew.
 - **Becomes RGB.** Grayscale and palette images are expanded; alpha is composited onto white, as a browser shows it;
   CMYK is converted by Pillow (Adobe's inverted kind included); 16-bit samples are scaled by 255/65535 and rounded; the
   EXIF orientation is applied; of several frames the first is taken. Colour profiles are not applied.
