@@ -282,8 +282,12 @@ class _Parser:
         block = os.pread(self.stream.fileno(), size, ptr)
         if zlib.crc32(block) != pointer["crc32"]:
             raise self.fail(f"the facts block at byte {ptr} is damaged (checksum)")
-        facts = json.loads(block)
-        assert isinstance(facts, dict)  # the checksum says that we wrote it
+        try:
+            facts = json.loads(block)
+        except (ValueError, RecursionError) as error:  # a checksum is easily made to fit
+            raise self.fail(f"the facts block at byte {ptr} is not JSON: {error}") from None
+        if not isinstance(facts, dict):
+            raise self.fail(f"the facts block at byte {ptr} is not a JSON object")
         return facts
 
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,7 +128,18 @@ DAMAGE: dict[str, tuple[Callable[[Surgeon], object], str]] = {
     "table of more samples": (lambda s: s.set(s.row, "sample_id", 3), "to sample 3"),
     "facts outside": (lambda s: s.set(s.field(0), "arguments", b_at(s, 1024 - 24, 2**40)), "facts block"),
     "facts damaged": (lambda s: s.data.__setitem__(s.data.index(b"class_names"), 0), "checksum"),
+    "facts forged": (lambda s: forge_facts(s, b"{'a': 1}"), "not JSON"),
+    "facts of another kind": (lambda s: forge_facts(s, b"[1, 2]"), "not a JSON object"),
 }
+
+
+def forge_facts(surgeon: Surgeon, block: bytes) -> None:
+    """Put `block` where the facts are, with a size and a checksum that fit it."""
+    arguments = surgeon.field(0)["arguments"][0]
+    ptr = int.from_bytes(arguments[1024 - 24 : 1024 - 16].tobytes(), "little")
+    surgeon.data[ptr : ptr + len(block)] = block
+    numbers = len(block).to_bytes(8, "little") + zlib.crc32(block).to_bytes(4, "little")
+    arguments[1024 - 16 : 1024 - 4] = np.frombuffer(numbers, np.uint8)
 
 
 def b_at(surgeon: Surgeon, offset: int, value: int) -> np.ndarray:
