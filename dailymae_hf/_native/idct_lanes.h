@@ -133,7 +133,8 @@ static inline V row4(V row) {
                     LANE4(PAIR(16384, 15137), PAIR(16384, -15137), PAIR(16384, -15137), PAIR(16384, 15137)));
     V odd = MADD(SPREAD(row, 1), LANE4(PAIR(20995, 7373), PAIR(8697, -17799), PAIR(-8697, 17799), PAIR(-20995, -7373)));
     sum = MUL_ADD(sum, SPREAD(row, 2), LANE4(PAIR(0, -6270), PAIR(0, 6270), PAIR(0, 6270), PAIR(0, -6270)));
-    odd = MUL_ADD(odd, SPREAD(row, 3), LANE4(PAIR(-4926, -4176), PAIR(11893, -1730), PAIR(-11893, 1730), PAIR(4926, 4176)));
+    odd = MUL_ADD(odd, SPREAD(row, 3),
+                  LANE4(PAIR(-4926, -4176), PAIR(11893, -1730), PAIR(-11893, 1730), PAIR(4926, 4176)));
     return OP(srai_epi32)(ADD(sum, odd), 19);
 }
 

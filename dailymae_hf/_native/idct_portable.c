@@ -26,7 +26,8 @@ static inline void store_pair(V rows, uint8_t *dst, ptrdiff_t stride) {
 }
 
 static inline void STORE_ROWS8(V rows, uint8_t *dst, ptrdiff_t stride) {
-    store_pair(_mm_shuffle_epi8(rows, _mm_setr_epi8(0, 1, 2, 3, 7, 6, 5, 4, 8, 9, 10, 11, 15, 14, 13, 12)), dst, stride);
+    const V in_order = _mm_setr_epi8(0, 1, 2, 3, 7, 6, 5, 4, 8, 9, 10, 11, 15, 14, 13, 12);
+    store_pair(_mm_shuffle_epi8(rows, in_order), dst, stride);
 }
 
 #elif defined(__aarch64__) && defined(__ARM_NEON)

@@ -4,6 +4,8 @@
 
 #include "idct.h"
 
+#define INLINE static inline __attribute__((always_inline))
+
 /* GCC's vectoriser takes the 8x8 transform's short sums apart into shuffles: a third slower. */
 #if defined(__GNUC__) && !defined(__clang__)
 #define NOT_VECTORISED __attribute__((optimize("no-tree-vectorize", "no-tree-slp-vectorize")))
@@ -26,8 +28,9 @@ static inline uint8_t pixel(sum value, int shift) {
 
 /* For each column, its rows 1..7 as bits in zigzag order. */
 static const uint64_t below_first_row[8] = {
-    UINT64_C(0x80030060c),       UINT64_C(0x1400480910),      UINT64_C(0x1002200841080),    UINT64_C(0x2804101022000),
-    UINT64_C(0x204408082010000), UINT64_C(0x508210044000000), UINT64_C(0x4890120020000000), UINT64_C(0xb0600c0000000000)};
+    UINT64_C(0x80030060c),        UINT64_C(0x1400480910),      UINT64_C(0x1002200841080),
+    UINT64_C(0x2804101022000),    UINT64_C(0x204408082010000), UINT64_C(0x508210044000000),
+    UINT64_C(0x4890120020000000), UINT64_C(0xb0600c0000000000)};
 
 static inline sum dequantised(const int16_t *coefficients, const int16_t *quant, int k) {
     return (sum)(int32_t)(int16_t)((int32_t)coefficients[k] * quant[k]);
@@ -39,7 +42,7 @@ static void flat(int dc, int side, uint8_t *dst, ptrdiff_t stride) {
 }
 
 /* Sums for outputs k and 7 - k: even[k] +- odd[k]. `whole`: inputs 4..7 are not all zero. */
-static inline __attribute__((always_inline)) void halves8(const sum in[8], int whole, sum round, sum even[4], sum odd[4]) {
+INLINE void halves8(const sum in[8], int whole, sum round, sum even[4], sum odd[4]) {
     sum z1 = (in[2] + (whole ? in[6] : 0)) * 4433;
     const sum rise = z1 + in[2] * 6270, fall = whole ? z1 - in[6] * 15137 : z1;
     const sum a = ((in[0] + (whole ? in[4] : 0)) << 13) + round, b = ((in[0] - (whole ? in[4] : 0)) << 13) + round;
@@ -64,7 +67,7 @@ static inline __attribute__((always_inline)) void halves8(const sum in[8], int w
 }
 
 /* Returns whether a sum left 16 bits: then the vector code's rows are saturated, and these are to be. */
-static inline __attribute__((always_inline)) int columns8(const int16_t *coefficients, uint64_t bitmap, const int16_t *quant, int32_t rows[8][8]) {
+INLINE int columns8(const int16_t *coefficients, uint64_t bitmap, const int16_t *quant, int32_t rows[8][8]) {
     uint32_t above = 0;
     for (int c = 0; c < 8; c++) {
         const uint64_t mine = bitmap & below_first_row[c];
@@ -92,7 +95,7 @@ static inline __attribute__((always_inline)) int columns8(const int16_t *coeffic
     return above >> 16 != 0;
 }
 
-static inline __attribute__((always_inline)) void rows8(const int32_t rows[8][8], int whole, uint8_t *dst, ptrdiff_t stride) {
+INLINE void rows8(const int32_t rows[8][8], int whole, uint8_t *dst, ptrdiff_t stride) {
     for (int y = 0; y < 8; y++, dst += stride) {
         sum in[8], even[4], odd[4];
         int32_t out[8];
@@ -113,8 +116,8 @@ static inline __attribute__((always_inline)) void rows8(const int32_t rows[8][8]
     }
 }
 
-NOT_VECTORISED void dmae_idct8_scalar(const int16_t *coefficients, const uint64_t *bitmaps, const int16_t *quant, int32_t count,
-                       uint8_t *dst, ptrdiff_t stride) {
+NOT_VECTORISED void dmae_idct8_scalar(const int16_t *coefficients, const uint64_t *bitmaps, const int16_t *quant,
+                                      int32_t count, uint8_t *dst, ptrdiff_t stride) {
     for (int32_t i = 0; i < count; i++, coefficients += 64, dst += 8) {
         int32_t rows[8][8];
         if (!(bitmaps[i] & ~(uint64_t)1)) {
@@ -132,7 +135,7 @@ NOT_VECTORISED void dmae_idct8_scalar(const int16_t *coefficients, const uint64_
 }
 
 /* The 4x4 transform uses neither row 4 nor column 4. `whole`: inputs 5..7 are not all zero. */
-static inline __attribute__((always_inline)) void quarter4(const sum in[8], int whole, sum round, sum out[4]) {
+INLINE void quarter4(const sum in[8], int whole, sum round, sum out[4]) {
     const sum mean = (in[0] << 14) + round;
     sum rise = in[2] * 15137, outer = in[1] * 20995 + in[3] * 7373, inner = in[1] * 8697 - in[3] * 17799;
     if (whole) {
@@ -146,9 +149,8 @@ static inline __attribute__((always_inline)) void quarter4(const sum in[8], int 
     out[3] = mean + rise - outer;
 }
 
-static inline __attribute__((always_inline)) void transform4(const int16_t *coefficients, const int16_t *quant,
-                                                             int high_columns, int high_rows, uint8_t *dst,
-                                                             ptrdiff_t stride) {
+INLINE void transform4(const int16_t *coefficients, const int16_t *quant, int high_columns, int high_rows,
+                       uint8_t *dst, ptrdiff_t stride) {
     sum in[8], out[4];
     int16_t rows[4][8];
     for (int c = 0; c < (high_columns ? 8 : 4); c++) {
@@ -182,7 +184,7 @@ void dmae_idct4_scalar(const int16_t *coefficients, const uint64_t *bitmaps, con
     }
 }
 
-static inline __attribute__((always_inline)) void eighth2(const sum in[8], sum round, sum out[2]) {
+INLINE void eighth2(const sum in[8], sum round, sum out[2]) {
     const sum mean = (in[0] << 15) + round;
     const sum odd = in[1] * 29692 - in[3] * 10426 + in[5] * 6967 - in[7] * 5906;
     out[0] = mean + odd;

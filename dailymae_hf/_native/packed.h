@@ -87,7 +87,8 @@ static inline unsigned dmae_count_bits_in_c(uint64_t b) {
 /* Finds the parts of a group of `blocks` blocks and `size` bytes; DMAE_GROUP_SLACK bytes after it are readable.
  * `count_bits`: the best way to count that the caller's instruction set has. */
 static inline __attribute__((always_inline)) int dmae_group_open(dmae_count_bits *count_bits, const uint8_t *p,
-                                                                 uint32_t size, int blocks, int wide_dc, dmae_group *g) {
+                                                                 uint32_t size, int blocks, int wide_dc,
+                                                                 dmae_group *g) {
     const uint64_t ones = 0x0101010101010101u;
     uint32_t dc_bytes = (uint32_t)(wide_dc ? 2 * blocks : 2 + blocks);
     if (size < (uint32_t)blocks + dc_bytes)

@@ -9,12 +9,12 @@
  * and must not be included twice. */
 
 /* For each byte of a bitmap the shuffle that spreads the next values over its set bits. */
-#define BELOW(b, i) (((b)&1) * (i > 0) + ((b) >> 1 & 1) * (i > 1) + ((b) >> 2 & 1) * (i > 2) + ((b) >> 3 & 1) * (i > 3) + \
-                     ((b) >> 4 & 1) * (i > 4) + ((b) >> 5 & 1) * (i > 5) + ((b) >> 6 & 1) * (i > 6))
-#define S1(b) {((b)&1) ? 0 : 128, \
-               ((b) >> 1 & 1) ? BELOW(b, 1) : 128, ((b) >> 2 & 1) ? BELOW(b, 2) : 128, ((b) >> 3 & 1) ? BELOW(b, 3) : 128, \
-               ((b) >> 4 & 1) ? BELOW(b, 4) : 128, ((b) >> 5 & 1) ? BELOW(b, 5) : 128, ((b) >> 6 & 1) ? BELOW(b, 6) : 128, \
-               ((b) >> 7 & 1) ? BELOW(b, 7) : 128}
+#define BIT(b, k, i) ((b) >> (k)&1 & ((k) < (i)))
+#define BELOW(b, i) \
+    (BIT(b, 0, i) + BIT(b, 1, i) + BIT(b, 2, i) + BIT(b, 3, i) + BIT(b, 4, i) + BIT(b, 5, i) + BIT(b, 6, i))
+#define SPREAD1(b, i) ((b) >> (i)&1) ? BELOW(b, i) : 128
+#define S1(b) {SPREAD1(b, 0), SPREAD1(b, 1), SPREAD1(b, 2), SPREAD1(b, 3), \
+               SPREAD1(b, 4), SPREAD1(b, 5), SPREAD1(b, 6), SPREAD1(b, 7)}
 #define S4(b) S1(b), S1((b) + 1), S1((b) + 2), S1((b) + 3)
 #define S16(b) S4(b), S4((b) + 4), S4((b) + 8), S4((b) + 12)
 #define S64(b) S16(b), S16((b) + 16), S16((b) + 32), S16((b) + 48)
@@ -22,9 +22,9 @@ static const uint8_t spread[256][8] = {S64(0), S64(64), S64(128), S64(192)};
 
 /* Shuffles from the four 16-byte parts of a block in zigzag order (p) to the four of the vector order (idct.h). */
 #define Z(k, p) ((k) / 16 == (p) ? (k) % 16 : 128)
-#define PART(p, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, q)                                                         \
-    {Z(a, p), Z(b, p), Z(c, p), Z(d, p), Z(e, p), Z(f, p), Z(g, p), Z(h, p), Z(i, p), Z(j, p), Z(k, p), Z(l, p), Z(m, p), \
-     Z(n, p), Z(o, p), Z(q, p)}
+#define PART(p, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, q)                                      \
+    {Z(a, p), Z(b, p), Z(c, p), Z(d, p), Z(e, p), Z(f, p), Z(g, p), Z(h, p), Z(i, p), Z(j, p), Z(k, p), \
+     Z(l, p), Z(m, p), Z(n, p), Z(o, p), Z(q, p)}
 #define QUARTER(...) {PART(0, __VA_ARGS__), PART(1, __VA_ARGS__), PART(2, __VA_ARGS__), PART(3, __VA_ARGS__)}
 static const uint8_t reorder[4][4][16] = {
     QUARTER(0, 10, 5, 23, 1, 19, 6, 32, 3, 21, 12, 37, 8, 34, 17, 47),

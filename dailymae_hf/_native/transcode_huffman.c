@@ -27,7 +27,8 @@ static void count_lengths(const leaf *leaves, int n, int of_length[DEEPEST + 1])
     for (int made = 0; made < n - 1; made++) {
         uint32_t sum = 0;
         for (int child = 0; child < 2; child++) {
-            const int take_leaf = next_leaf < n && (next_node >= made || leaves[next_leaf].count <= node_count[next_node]);
+            const int take_leaf =
+                next_leaf < n && (next_node >= made || leaves[next_leaf].count <= node_count[next_node]);
             sum += take_leaf ? leaves[next_leaf].count : node_count[next_node];
             parent[take_leaf ? next_leaf++ : n + next_node++] = n + made;
         }

@@ -65,8 +65,9 @@ static void writer_open(writer *w, uint8_t *dst, uint64_t capacity) {
 /* Components that use the same table share a slot, as in the file they came from. */
 static void set_tables(writer *w, const dmae_coefficients *image) {
     for (int i = 0; i < image->count; i++) {
+        const uint16_t *quant = image->component[i].quant;
         int slot = 0;
-        while (slot < i && memcmp(image->component[slot].quant, image->component[i].quant, sizeof image->component[i].quant))
+        while (slot < i && memcmp(image->component[slot].quant, quant, sizeof image->component[i].quant) != 0)
             slot++;
         w->jpeg.comp_info[i].quant_tbl_no = slot;
         if (slot < i)
@@ -74,7 +75,7 @@ static void set_tables(writer *w, const dmae_coefficients *image) {
         if (!w->jpeg.quant_tbl_ptrs[slot])
             w->jpeg.quant_tbl_ptrs[slot] = jpeg_alloc_quant_table((j_common_ptr)&w->jpeg);
         for (int k = 0; k < 64; k++)
-            w->jpeg.quant_tbl_ptrs[slot]->quantval[k] = image->component[i].quant[k];
+            w->jpeg.quant_tbl_ptrs[slot]->quantval[k] = quant[k];
         w->jpeg.quant_tbl_ptrs[slot]->sent_table = FALSE;
     }
 }

@@ -13,8 +13,10 @@ from PIL import Image
 from dailymae_hf._native.codec import pack_jpeg
 
 try:
+    from .packed_reference import extreme_sample
     from .samples import jpeg, with_frame
 except ImportError:  # run as a file
+    from packed_reference import extreme_sample
     from samples import jpeg, with_frame
 
 JPG, RAW, DCT, TRANSCODE, UNPACK = range(5)
@@ -72,11 +74,15 @@ def seeds() -> Iterator[tuple[str, bytes]]:
         yield f"transcode-{name}", settings(TRANSCODE) + data
         if name in ("12-bit", "arithmetic", "huge", "wide", "cmyk"):
             continue
-        packed = pack_jpeg(data)
+        sample = pack_jpeg(data)
         height, width = size_of(data)
         for box, code in boxes.items():
-            yield f"dct-{name}-{box}", settings(DCT, size=(height, width), box=code, out=(9, 31)) + packed
-        yield f"unpack-{name}", settings(UNPACK) + packed
+            yield f"dct-{name}-{box}", settings(DCT, size=(height, width), box=code, out=(9, 31)) + sample
+        yield f"unpack-{name}", settings(UNPACK) + sample
+    for seed in range(4):  # coefficients that no JPEG holds
+        data, packed = extreme_sample(seed)
+        yield f"dct-extreme-{seed}", settings(DCT, size=(packed.height, packed.width)) + data
+        yield f"unpack-extreme-{seed}", settings(UNPACK) + data
     yield "jpg-lie", settings(JPG, size=(45, 71)) + jpeg(picture(70, 45))
     for width, height in ((30, 20), (1, 1), (40, 3)):
         yield f"raw-{width}", settings(RAW, size=(height, width)) + np.asarray(picture(width, height)).tobytes()

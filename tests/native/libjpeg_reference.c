@@ -6,7 +6,8 @@
 
 #include <jpeglib.h>
 
-static void open_jpeg(struct jpeg_decompress_struct *jpeg, struct jpeg_error_mgr *errors, const uint8_t *src, long size) {
+static void open_jpeg(struct jpeg_decompress_struct *jpeg, struct jpeg_error_mgr *errors, const uint8_t *src,
+                      long size) {
     jpeg->err = jpeg_std_error(errors);
     jpeg_create_decompress(jpeg);
     jpeg_mem_src(jpeg, src, (unsigned long)size);

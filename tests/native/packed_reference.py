@@ -143,3 +143,16 @@ def encode(packed: Packed) -> bytes:
         body += b"".join((len(g) | (0x8000 if wide else 0)).to_bytes(2, "little") for g, wide in groups)
         body += b"".join(g for g, _ in groups)
     return head + offsets + body
+
+
+def extreme_sample(seed: int, color: int = 1, largest: int = 32767) -> tuple[bytes, Packed]:
+    """Coefficients and tables as no image has them: what a damaged or malicious file may say."""
+    random = np.random.default_rng(seed)
+    high, wide = 5, 13
+    density = random.uniform(0, 1, (high, wide, 1))
+    magnitude = 10 ** random.uniform(0, np.log10(largest), (high, wide, 64))
+    blocks = (magnitude * random.choice([-1, 1], (high, wide, 64))).astype(np.int64)
+    blocks[random.uniform(0, 1, blocks.shape) > density] = 0
+    table = random.integers(1, 65536 if seed % 2 else 256, 64)
+    packed = Packed(8 * wide - 3, 8 * high - 2, color, [(1, 1)], [table], [blocks])
+    return encode(packed), packed

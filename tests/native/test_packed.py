@@ -12,7 +12,7 @@ from dailymae_hf._native import codec
 from dailymae_hf.errors import CorruptSampleError
 from tests.native import packed_reference
 from tests.native.libjpeg_reference import LAYOUTS, encode_jpeg, read_coefficients, same_coefficients
-from tests.native.packed_samples import extreme_sample, packed_seeds
+from tests.native.packed_reference import extreme_sample
 
 SIMD = ("scalar", "portable", "avx2", "avx512")
 
@@ -160,10 +160,3 @@ def test_lying_offsets_are_refused(photographs, offset):
     at = 12 + 2 + 65
     packed[at : at + 4] = (len(packed) - 1 if offset == "end" else offset).to_bytes(4, "little")
     assert "planes" not in decode_everywhere(bytes(packed), 48, 64)
-
-
-def test_fuzzing_starts_from_samples_that_are_read(photographs):
-    seeds = packed_seeds([image for _, image in photographs])
-    for data in seeds.values():
-        width, height = np.frombuffer(data, "<u2", 2, offset=4)
-        assert set(decode_everywhere(data, int(height), int(width))) == {"planes"}
