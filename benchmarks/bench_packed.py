@@ -62,7 +62,9 @@ def measure(jpegs: list[bytes]) -> dict[str, Any]:
     samples = [codec.pack_jpeg(jpeg) for jpeg in jpegs]
     total = sum(map(len, jpegs))
     levels = [name for name in ("scalar", "portable", "avx2", "avx512") if _native.simd_level(name) == name]
-    conversions = {"jpeg_header": codec.jpeg_header, "restart_jpeg": codec.restart_jpeg, "pack_jpeg": codec.pack_jpeg}
+    conversions: dict[str, Callable[..., Any]] = {
+        function.__name__: function for function in (codec.jpeg_header, codec.restart_jpeg, codec.pack_jpeg)
+    }
     times = {name: mean([microseconds(f, j) for j in jpegs]) for name, f in conversions.items()}
     times["unpack_to_jpeg"] = mean([microseconds(codec.unpack_to_jpeg, s) for s in samples])
     return {
