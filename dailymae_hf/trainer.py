@@ -16,7 +16,7 @@ import transformers.trainer
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import ViTMAEForPreTraining
+from transformers import PreTrainedModel, ViTMAEForPreTraining
 from transformers.trainer_callback import ProgressCallback, TrainerCallback, TrainerControl
 from transformers.utils import logging
 
@@ -24,6 +24,7 @@ from .callbacks import DailyMAECallback, PalindromeCallback, ReadableProgressCal
 from .callbacks.throughput import Stopwatch
 from .checkpoint import ExactResumeTrainer
 from .errors import RecipeError
+from .evaluation import gather_samples, validation_losses
 from .flops import TRAINING_FACTOR, mae_flops
 from .hub import image_processor, write_model_card
 from .masking import masking_noise
@@ -241,6 +242,8 @@ class DailyMAETrainer(ExactResumeTrainer):
     @property
     def core_model(self) -> Any:
         """The model without wrappers of compile or distributed training."""
+        if isinstance(self.model, PreTrainedModel):  # nearly always; to unwrap is to search all modules
+            return self.model
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
     @property
@@ -276,12 +279,10 @@ class DailyMAETrainer(ExactResumeTrainer):
         if self.is_mae:
             prepared.pop("labels", None)
             if index is not None:
-                prepared["noise"] = self._noise(self._epoch, index, prepared["pixel_values"])
+                pixel_values = prepared["pixel_values"]
+                patches = (pixel_values.shape[-1] // self.model.config.patch_size) ** 2
+                prepared["noise"] = masking_noise(self.args.seed, self._epoch, index, patches, pixel_values.device)
         return prepared
-
-    def _noise(self, epoch: int, index: torch.Tensor, pixel_values: torch.Tensor) -> torch.Tensor:
-        patches = (pixel_values.shape[-1] // self.model.config.patch_size) ** 2
-        return masking_noise(self.args.seed, epoch, index, patches, pixel_values.device)
 
     def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
         """FLOPs of one forward and backward pass over a batch, counted as MAE's (the stock count takes pixels for
@@ -320,10 +321,8 @@ class DailyMAETrainer(ExactResumeTrainer):
         for handler in built["kwargs_handlers"]:
             if isinstance(handler, DistributedDataParallelKwargs):
                 handler.gradient_as_bucket_view = True  # gradients live in the all-reduce buckets: one copy less
-                # The same parameters take part in every step, but DDP fails when a static graph's first backward pass
-                # is one that does not synchronise.
-                handler.find_unused_parameters = False
-                handler.static_graph = self.args.gradient_accumulation_steps == 1
+                # DDP fails when a static graph's first backward pass is one that does not synchronise.
+                handler.static_graph &= self.args.gradient_accumulation_steps == 1
         return built
 
     # ---- evaluation ------------------------------------------------------------------------------------------------
@@ -351,51 +350,21 @@ class DailyMAETrainer(ExactResumeTrainer):
             self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
             return metrics
 
-    @torch.no_grad()
     def _validation_losses(self, loader: Any) -> torch.Tensor:
-        """Loss of each validation sample in the order of their index, float32, the same on every rank."""
-        model = self.core_model
-        was_training = model.training
-        model.eval()
-        losses, indices = [], []
-        args = self.args
-        try:
-            for step, batch in enumerate(loader):
-                pixel_values = self.normalize(batch["pixel_values"].to(args.device))
-                count = len(pixel_values)
-                # A sampler deals whole batches to the ranks in turn: the place in line is the sample's number.
-                first = (step * args.world_size + args.process_index) * args.eval_batch_size
-                index = batch.get("index", torch.arange(first, first + count)).to(args.device)
-                with self.accelerator.autocast():
-                    outputs = model(
-                        pixel_values,
-                        noise=self._noise(0, index, pixel_values),
-                        mask_ratio=model.config.mask_ratio,
-                        return_logits=True,
-                    )
-                losses.append(_loss_per_sample(model, pixel_values, outputs.logits.float(), outputs.mask))
-                indices.append(index)
-        finally:
-            model.train(was_training)
-        order, gathered = self.gather_samples(torch.cat(indices), torch.cat(losses))
-        return gathered[order < len(loader.dataset)]
+        self.callback_handler.eval_dataloader = loader  # the progress bar's length
+        return validation_losses(
+            self.core_model,
+            loader,
+            accelerator=self.accelerator,
+            normalize=self.normalize,
+            seed=self.args.seed,
+            batch_size=self.args.eval_batch_size,
+            after_batch=lambda: self.callback_handler.on_prediction_step(self.args, self.state, self.control),
+        )
 
     def gather_samples(self, index: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows of all ranks, sorted by sample index, each sample once (ranks are padded with repeated samples).
-
-        Args:
-            index: (n,) int64; negative for rows to drop. n may differ between ranks.
-            values: (n, ...).
-        """
-        index = self.accelerator.pad_across_processes(index, pad_index=-1)
-        values = self.accelerator.pad_across_processes(values)
-        index, values = self.accelerator.gather((index, values))
-        order = torch.argsort(index, stable=True)
-        index, values = index[order], values[order]
-        keep = torch.ones_like(index, dtype=torch.bool)
-        keep[1:] = index[1:] != index[:-1]
-        keep &= index >= 0
-        return index[keep], values[keep]
+        """Rows of all ranks by sample index, each sample once; see `evaluation.gather_samples`."""
+        return gather_samples(self.accelerator, index, values)
 
     # ---- checkpoints and card --------------------------------------------------------------------------------------
 
@@ -417,16 +386,6 @@ def _skip_first_batches(dataloader: Any, num_batches: int = 0) -> Any:
 
 
 _stock_skip_first_batches = transformers.trainer.skip_first_batches
-
-
-def _loss_per_sample(model: Any, pixel_values: torch.Tensor, logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """MAE's loss (`models_mae.py: forward_loss`) before the mean over the batch: (B,) float32."""
-    target = model.patchify(pixel_values)
-    if model.config.norm_pix_loss:
-        variance, mean = torch.var_mean(target, dim=-1, keepdim=True)
-        target = (target - mean) / (variance + 1e-6).sqrt()
-    error = (logits - target).square().mean(dim=-1)
-    return (error * mask).sum(dim=1) / mask.sum(dim=1)
 
 
 def _pixel_statistics(

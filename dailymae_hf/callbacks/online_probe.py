@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from ..errors import RecipeError, ResumeError
+from ..evaluation import gather_samples
 from ..knn import knn_accuracy
 from .base import DailyMAECallback
 
@@ -162,7 +163,9 @@ class OnlineProbeCallback(DailyMAECallback):
             features = self._features(batch["pixel_values"])
             rows.append((features, batch["labels"].to(device), batch["index"].to(device)))
         features, labels, index = (torch.cat(columns) for columns in zip(*rows, strict=True))
-        _, joined = self.trainer.gather_samples(index, torch.cat([features, labels.float().unsqueeze(1)], dim=1))
+        _, joined = gather_samples(
+            self.trainer.accelerator, index, torch.cat([features, labels.float().unsqueeze(1)], dim=1)
+        )
         labels = joined[:, -1].long()
         known = labels >= 0
         return joined[known, :-1], labels[known]
