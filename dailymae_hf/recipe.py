@@ -4,19 +4,22 @@ Keys are the fields of a few dataclasses side by side, as with transformers' `Hf
 YAML is read by version 1.2's rules where 1.1's surprise: `no` is a word and `1e-4` a number.
 """
 
+import argparse
 import difflib
 import os
 import re
+import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from .errors import RecipeError
+from .errors import DailyMAEError, RecipeError
 from .training_args import DailyMAETrainingArguments
 
 RECIPE_NAME = "recipe.yaml"
@@ -49,6 +52,10 @@ class DataArguments:
     image_mean: tuple[float, float, float] | None = None  # None: as measured when the training file was written
     image_std: tuple[float, float, float] | None = None
 
+    def __post_init__(self) -> None:
+        if not self.train_beton:
+            raise RecipeError("train_beton is missing: the training file has to be named")
+
 
 @dataclass
 class CallbackArguments:
@@ -62,20 +69,39 @@ class CallbackArguments:
     reconstruction_images: int = 8
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Recipe:
-    """A checked recipe. `given` holds the training keys that the file or the command line named."""
+    """A checked recipe; a subclass names the sections that its keys belong to, each a dataclass.
 
-    model: ModelArguments
-    data: DataArguments
-    callbacks: CallbackArguments
+    `training` are the Trainer's arguments, `given` those of them that the file or the command line named.
+    """
+
     training: DailyMAETrainingArguments
     given: dict[str, Any]
     command: str = ""
 
+    @classmethod
+    def sections(cls) -> dict[str, type]:
+        """The sections besides `training`, by the name of their attribute."""
+        hints = get_type_hints(cls)
+        return {f.name: hints[f.name] for f in fields(cls) if f.name != "training" and is_dataclass(hints[f.name])}
+
+    @classmethod
+    def known_keys(cls) -> dict[str, Any]:
+        """Every key that a recipe of this kind may have, with its type."""
+        known: dict[str, Any] = {}
+        for section in (*cls.sections().values(), get_type_hints(cls)["training"]):
+            hints = get_type_hints(section)
+            known |= {f.name: hints[f.name] for f in fields(section) if f.init}
+        # `true` continues from the newest checkpoint; the stock field is a string, which `train` takes as a folder.
+        return known | {"resume_from_checkpoint": str | bool | None}
+
     def resolved(self) -> dict[str, Any]:
-        """Every key of model, data and callbacks, and the training keys that were given: the same run again."""
-        return {**asdict(self.model), **asdict(self.data), **asdict(self.callbacks), **self.given}
+        """Every key of the sections, and the training keys that were given: the same run again."""
+        keys: dict[str, Any] = {}
+        for section in self.sections():
+            keys |= asdict(getattr(self, section))
+        return keys | self.given
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `resolved()` as YAML that `load_recipe` reads back to the same recipe."""
@@ -83,10 +109,23 @@ class Recipe:
         Path(path).write_text(text)
 
 
-_SECTIONS: dict[str, type] = {"model": ModelArguments, "data": DataArguments, "callbacks": CallbackArguments}
+@dataclass(kw_only=True)
+class PretrainRecipe(Recipe):
+    """What `recipes/pretrain.py` reads."""
+
+    model: ModelArguments
+    data: DataArguments
+    callbacks: CallbackArguments
 
 
-def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Recipe:
+Kind = TypeVar("Kind", bound=Recipe)
+
+
+def load_recipe(
+    path: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    kind: type[Kind] = PretrainRecipe,  # type: ignore[assignment]
+) -> Kind:
     """Read a recipe and apply command-line overrides (`--key value`, `--key=value`, `--key.part value`, `--flag`).
 
     Raises:
@@ -94,7 +133,7 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
             twice, a value has the wrong type, or a required key is missing.
     """
     values = _read(Path(path))
-    known = _known_fields()
+    known = kind.known_keys()
     for key in values:
         _require_known(key, known, str(path))
     for key, raw in _split_overrides(overrides):
@@ -105,24 +144,33 @@ def load_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
         else:
             values[name] = _first_fit(raw, known[name], name)
     checked = {key: convert(value, known[key], key) for key, value in values.items()}
-    built = {
-        section: cls(**{f.name: checked.pop(f.name) for f in fields(cls) if f.name in checked})
-        for section, cls in _SECTIONS.items()
-    }
-    if not built["data"].train_beton:
-        raise RecipeError(f"{path}: train_beton is missing: the training file has to be named")
+    try:
+        built = {
+            section: cls(**{f.name: checked.pop(f.name) for f in fields(cls) if f.name in checked})
+            for section, cls in kind.sections().items()
+        }
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
     if "output_dir" not in checked:
         raise RecipeError(f"{path}: output_dir is missing: the run has to write somewhere")
-    return Recipe(**built, training=DailyMAETrainingArguments(**checked), given=checked)
+    return kind(**built, training=get_type_hints(kind)["training"](**checked), given=checked)
 
 
-def _known_fields() -> dict[str, Any]:
-    known: dict[str, Any] = {}
-    for cls in (*_SECTIONS.values(), DailyMAETrainingArguments):
-        hints = get_type_hints(cls)
-        known |= {f.name: hints[f.name] for f in fields(cls) if f.init}
-    # `true` continues from the newest checkpoint; the stock field is a string, which `train` takes as a folder.
-    return known | {"resume_from_checkpoint": str | bool | None}
+@contextmanager
+def exit_on_user_errors() -> Iterator[None]:
+    """An entry point's block: what a user can mend ends it with one line instead of a traceback."""
+    try:
+        yield
+    except DailyMAEError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+def recipe_from_command_line(kind: type[Kind], description: str | None) -> Kind:
+    """The recipe that an entry point was started with: a YAML file, then any of its keys as `--key value`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", help="a YAML file; any key of it can follow as --key value")
+    arguments, overrides = parser.parse_known_args()
+    return load_recipe(arguments.recipe, overrides, kind)
 
 
 def _require_known(key: str, known: Mapping[str, Any], where: str) -> None:

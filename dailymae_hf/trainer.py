@@ -25,9 +25,9 @@ from .callbacks.throughput import Stopwatch
 from .checkpoint import ExactResumeTrainer
 from .errors import RecipeError
 from .evaluation import gather_samples, validation_losses
-from .flops import TRAINING_FACTOR, mae_flops
+from .flops import TRAINING_FACTOR, encode_flops, mae_flops
 from .hub import image_processor, write_model_card
-from .masking import masking_noise
+from .masking import masking_noise, num_visible
 from .schedule import ResolutionSchedule, warmup_cosine
 from .training_args import DailyMAETrainingArguments
 
@@ -284,13 +284,24 @@ class DailyMAETrainer(ExactResumeTrainer):
                 prepared["noise"] = masking_noise(self.args.seed, self._epoch, index, patches, pixel_values.device)
         return prepared
 
-    def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
-        """FLOPs of one forward and backward pass over a batch, counted as MAE's (the stock count takes pixels for
-        tokens)."""
+    def image_cost(self, size: int) -> tuple[int, int]:
+        """Tokens that the encoder works on, and FLOPs of a training step, for one image of `size` pixels.
+
+        For a masked autoencoder the visible patches and the class token, and MAE's count; for other transformers with
+        the usual config all patches.
+        """
+        config = self.model.config
+        patches = (size // config.patch_size) ** 2
         if not self.is_mae:
-            return super().floating_point_ops(dict(inputs))
+            return 1 + patches, TRAINING_FACTOR * encode_flops(config, size)
+        return 1 + num_visible(patches, self.mask_ratio), TRAINING_FACTOR * mae_flops(config, size, self.mask_ratio)
+
+    def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
+        """FLOPs of one forward and backward pass over a batch (the stock count takes pixels for tokens)."""
+        if "pixel_values" not in inputs:
+            return 0
         count, _, size, _ = inputs["pixel_values"].shape
-        return TRAINING_FACTOR * count * mae_flops(self.model.config, size, self.mask_ratio)
+        return count * self.image_cost(size)[1]
 
     # ---- optimizer -------------------------------------------------------------------------------------------------
 

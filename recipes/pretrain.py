@@ -6,20 +6,16 @@
 Every key of the recipe can be given after it, as `--key value`.
 """
 
-import argparse
-import sys
-
 from transformers import ViTMAEForPreTraining, set_seed
 
 from dailymae_hf.callbacks import LogFileCallback, OnlineProbeCallback, ReconstructionCallback, ThroughputCallback
-from dailymae_hf.errors import DailyMAEError
 from dailymae_hf.hub import release
 from dailymae_hf.modeling import DailyMAEForPreTraining, mae_config
-from dailymae_hf.recipe import Recipe, load_recipe
+from dailymae_hf.recipe import PretrainRecipe, exit_on_user_errors, recipe_from_command_line
 from dailymae_hf.trainer import DailyMAETrainer
 
 
-def build_model(recipe: Recipe) -> DailyMAEForPreTraining:
+def build_model(recipe: PretrainRecipe) -> DailyMAEForPreTraining:
     arguments = recipe.model
     if arguments.model_name_or_path:
         return DailyMAEForPreTraining.from_pretrained(arguments.model_name_or_path)
@@ -34,7 +30,7 @@ def build_model(recipe: Recipe) -> DailyMAEForPreTraining:
     return model
 
 
-def build_trainer(recipe: Recipe) -> DailyMAETrainer:
+def build_trainer(recipe: PretrainRecipe) -> DailyMAETrainer:
     wanted, data = recipe.callbacks, recipe.data
     callbacks = [ThroughputCallback(), LogFileCallback()]
     if wanted.online_probe:
@@ -69,16 +65,11 @@ def build_trainer(recipe: Recipe) -> DailyMAETrainer:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", help="a YAML file; any key of it can follow as --key value")
-    arguments, overrides = parser.parse_known_args()
-    try:
-        recipe = load_recipe(arguments.recipe, overrides)
+    with exit_on_user_errors():
+        recipe = recipe_from_command_line(PretrainRecipe, __doc__)
         trainer = build_trainer(recipe)
         trainer.train(recipe.training.resume_from_checkpoint)
         folder = release(trainer, recipe)
-    except DailyMAEError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
     if trainer.is_world_process_zero():
         print(f"model, processor, recipe, card and log.jsonl are in {folder}")
 

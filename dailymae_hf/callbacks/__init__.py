@@ -1,7 +1,7 @@
 """Side effects of training, one file each: schedule, probe, throughput, pictures, log file, progress bar."""
 
 from .base import DailyMAECallback
-from .log_file import LogFileCallback
+from .log_file import LogFileCallback, append_log
 from .online_probe import OnlineProbeCallback
 from .palindrome import PalindromeCallback
 from .progress import ReadableProgressCallback
@@ -16,4 +16,5 @@ __all__ = [
     "ReadableProgressCallback",
     "ReconstructionCallback",
     "ThroughputCallback",
+    "append_log",
 ]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,22 @@ class LogFileCallback(DailyMAECallback):
     ) -> None:
         if self._path is None or not logs:
             return
-        values = {**logs, "step": state.global_step}
-        line = {key: values.pop(key, None) for key in KEYS} | values
-        # JSON has no NaN and no infinity; a diverged loss must still leave a readable file.
-        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in line.items()}
-        with open(self._path, "a") as file:
-            file.write(json.dumps(clean) + "\n")
+        _append(self._path, {**logs, "step": state.global_step})
+
+
+def append_log(folder: str | Path, values: Mapping[str, Any]) -> None:
+    """Add a line to a folder's `log.jsonl`, for runs that train nothing; begins the file where there is none."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    _append(Path(folder) / LOG_NAME, values)
+
+
+def _append(path: Path, logs: Mapping[str, Any]) -> None:
+    values = dict(logs)
+    line = {key: values.pop(key, None) for key in KEYS} | values
+    # JSON has no NaN and no infinity; a diverged loss must still leave a readable file.
+    clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in line.items()}
+    with open(path, "a") as file:
+        file.write(json.dumps(clean) + "\n")
 
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:

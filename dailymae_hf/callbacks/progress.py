@@ -9,6 +9,8 @@ from transformers.trainer_callback import ProgressCallback
 _SHOWN = {
     "loss": ("loss", "{:.4f}"),
     "eval_loss": ("eval loss", "{:.4f}"),
+    "eval_accuracy": ("top-1", "{:.1%}"),
+    "eval_mean_iou": ("mean IoU", "{:.1%}"),
     "learning_rate": ("lr", "{:.2e}"),
     "resolution": ("px", "{:d}"),
     "images_per_second": ("images/s", "{:,.0f}"),

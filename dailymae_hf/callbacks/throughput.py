@@ -15,8 +15,6 @@ from typing import Any
 import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from ..flops import TRAINING_FACTOR, mae_flops
-from ..masking import num_visible
 from .base import DailyMAECallback
 
 STATE_NAME = "throughput.json"
@@ -125,15 +123,13 @@ class ThroughputCallback(DailyMAECallback):
         self._open_window()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        config = kwargs["model"].config
-        mask_ratio = self.trainer.mask_ratio
         for batch in self.trainer.step_batches:
             count, _, size, _ = batch["pixel_values"].shape
+            tokens, flops = self.trainer.image_cost(size)
             images = count * args.world_size
-            visible = num_visible((size // config.patch_size) ** 2, mask_ratio)
             self._window.images += images
-            self._window.tokens += images * (visible + 1)
-            self._window.flops += TRAINING_FACTOR * images * mae_flops(config, size, mask_ratio)
+            self._window.tokens += images * tokens
+            self._window.flops += images * flops
 
     def log_values(self) -> dict[str, float | int]:
         self._close_window()
