@@ -8,6 +8,7 @@ from typing import Any
 
 import datasets
 import evaluate
+import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
@@ -75,6 +76,26 @@ class MeanLoss(_LocalMetric):
         return {"loss": sum(predictions) / len(predictions)}
 
 
+class MeanIoU(_LocalMetric):
+    """Mean intersection over union, under `mean_iou`, and the share of right pixels, under `pixel_accuracy`.
+
+    The mean is over classes that occur in the masks.
+    """
+
+    description = "Mean intersection over union of a segmentation."
+    inputs = "predictions: rows of the confusion matrix, a row per class of the masks, pixels predicted as each class"
+    columns = {"predictions": datasets.Sequence(datasets.Value("int64"))}  # noqa: RUF012
+
+    def _compute(self, predictions: list[list[int]]) -> dict[str, float]:
+        confusion = np.asarray(predictions, dtype=np.float64)
+        right, masks, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+        if not masks.sum():
+            raise RecipeError("there is nothing to score: no pixel of the masks has a class")
+        occurs = masks > 0
+        iou = right[occurs] / (masks + predicted - right)[occurs]
+        return {"mean_iou": float(iou.mean()), "pixel_accuracy": float(right.sum() / masks.sum())}
+
+
 class ClassificationMetrics:
     """Top-1, top-5 (where there are more than five classes) and cross-entropy of logits, a batch at a time.
 
@@ -92,10 +113,13 @@ class ClassificationMetrics:
         if num_classes > Top5Accuracy.k:
             self.accuracies.append(Top5Accuracy())
         self.loss = MeanLoss()
-        self._batches: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self._rows: list[torch.Tensor] = []
 
-    def add_batch(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Add (B, num_classes) logits and (B,) int64 class numbers. A row that is not finite is never right.
+    def rows(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """What the scores need of a batch: (B, num_classes) logits and (B,) int64 labels -> (B, columns) float64.
+
+        Columns: label, cross-entropy, ranked classes. A row that is not finite has no ranked classes and is never
+        right. Rows can be gathered over ranks before they are added; a negative label means that there is none.
 
         Raises:
             RecipeError: the shapes are others.
@@ -106,18 +130,34 @@ class ClassificationMetrics:
         logits = logits.detach().float()
         ranked = logits.topk(max(metric.k for metric in self.accuracies), dim=1).indices
         ranked = ranked.masked_fill(~logits.isfinite().all(dim=1, keepdim=True), -1)
-        self._batches.append((ranked, labels, cross_entropy(logits, labels, reduction="none")))
+        known = (labels >= 0) & (labels < self.num_classes)
+        losses = cross_entropy(logits, labels.where(known, 0), reduction="none")
+        return torch.cat([labels.unsqueeze(1), losses.unsqueeze(1), ranked], dim=1).double()
+
+    def add_rows(self, rows: torch.Tensor) -> None:
+        """Add what `rows` returned; those without a label are left out."""
+        self._rows.append(rows)
+
+    def add_batch(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """`add_rows(rows(logits, labels))`."""
+        self.add_rows(self.rows(logits, labels))
 
     def compute(self) -> dict[str, float]:
         """Every score of what was added, and a fresh start.
 
         Raises:
-            RecipeError: nothing was added.
+            RecipeError: no labelled sample was added, or a label is not one of the classes.
         """
-        if not self._batches:
-            raise RecipeError("there is nothing to score: the evaluation data is empty")
-        ranked, labels, losses = (torch.cat(column).cpu() for column in zip(*self._batches, strict=True))
-        self._batches.clear()
+        rows = torch.cat(self._rows).cpu() if self._rows else torch.zeros(0, 2)
+        self._rows.clear()
+        rows = rows[rows[:, 0] >= 0]
+        if not len(rows):
+            raise RecipeError("there is nothing to score: the evaluation data holds no labelled image")
+        labels, losses, ranked = rows[:, 0].long(), rows[:, 1], rows[:, 2:].long()
+        if labels.max() >= self.num_classes:
+            raise RecipeError(
+                f"the evaluation data holds class {labels.max()}, the model has {self.num_classes} classes"
+            )
         scores = self.loss.compute(predictions=losses)
         for metric in self.accuracies:
             scores |= metric.compute(predictions=ranked, references=labels)

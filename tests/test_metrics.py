@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
+from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score, log_loss, top_k_accuracy_score
 
 from dailymae_hf.errors import RecipeError
-from dailymae_hf.metrics import ClassificationMetrics, MeanLoss, Top1Accuracy, Top5Accuracy
+from dailymae_hf.metrics import ClassificationMetrics, MeanIoU, MeanLoss, Top1Accuracy, Top5Accuracy
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,17 @@ def test_mean_loss_is_a_mean():
     assert MeanLoss().compute(predictions=[1.0, 2.0, 6.0]) == {"loss": pytest.approx(3.0)}
 
 
+def test_mean_iou_is_scikit_learns_jaccard_score():
+    rng = np.random.default_rng(0)
+    masks = rng.integers(0, 5, 1000)
+    predicted = np.where(rng.random(1000) < 0.7, masks, rng.integers(0, 6, 1000))
+    scores = MeanIoU().compute(predictions=confusion_matrix(masks, predicted, labels=range(6)))
+    assert scores == {  # class 5 is predicted but occurs in no mask
+        "mean_iou": pytest.approx(jaccard_score(masks, predicted, labels=range(5), average="macro")),
+        "pixel_accuracy": pytest.approx(accuracy_score(masks, predicted)),
+    }
+
+
 def test_half_precision_logits_are_scored_in_single(scored):
     logits, classes = (torch.from_numpy(array) for array in scored)
     metrics = ClassificationMetrics(20)
@@ -80,6 +91,24 @@ def test_few_classes_leave_top_5_out():
 def test_shapes_that_do_not_fit_are_named(rows, width):
     with pytest.raises(RecipeError, match=rf"\({rows}, {width}\) and labels \(2,\)"):
         ClassificationMetrics(3).add_batch(torch.zeros(rows, width), torch.zeros(2, dtype=torch.int64))
+
+
+def test_gathered_rows_score_as_batches_do_and_unlabelled_images_do_not_count(scored):
+    logits, classes = (torch.from_numpy(array) for array in scored)
+    metrics = ClassificationMetrics(20)
+    metrics.add_batch(logits, classes)
+    expected = metrics.compute()
+    unlabelled = torch.tensor([-1, -100])
+    rows = torch.cat([metrics.rows(logits[:2], unlabelled), metrics.rows(logits, classes)])
+    metrics.add_rows(rows[torch.randperm(len(rows))])
+    assert metrics.compute() == pytest.approx(expected)
+
+
+def test_a_class_that_the_model_does_not_have_is_named():
+    metrics = ClassificationMetrics(3)
+    metrics.add_batch(torch.zeros(2, 3), torch.tensor([1, 7]))
+    with pytest.raises(RecipeError, match="class 7, the model has 3"):
+        metrics.compute()
 
 
 def test_nothing_to_score_is_an_error():
