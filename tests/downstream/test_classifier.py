@@ -13,7 +13,8 @@ from transformers import (
     ViTMAEForPreTraining,
 )
 
-from dailymae_hf.downstream.classifier import build_classifier, classifier_logits, load_encoder, pooled_features
+from dailymae_hf.downstream.classifier import build_classifier, classifier_logits, pooled_features
+from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.errors import CheckpointError, RecipeError
 from dailymae_hf.modeling import DailyMAEForPreTraining, mae_config
 from dailymae_hf.positions import sincos_positions
@@ -178,7 +179,7 @@ def test_a_stock_checkpoint_becomes_the_same_classifier(encoder, images, tmp_pat
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"class_names": []}, "no labels"), ({"class_names": NAMES, "image_size": 65}, "image_size: 65")],
+    [({"class_names": ["one"]}, "1 classes"), ({"class_names": NAMES, "image_size": 65}, "image_size: 65")],
 )
 def test_impossible_settings_are_named(encoder, arguments, message):
     with pytest.raises(RecipeError, match=message):

@@ -1,0 +1,53 @@
+"""What a run takes from its data and its checkpoint without being told: class names, mean and standard deviation."""
+
+import os
+from collections.abc import Sequence
+from typing import Literal
+
+from ..data.beton import open_beton
+from ..errors import BetonError, RecipeError
+
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+def class_names(path: str | os.PathLike[str], given: Sequence[str] | None = None) -> list[str]:
+    """Names of the classes 0, 1, ... of a file: those given, those its writer noted, else the numbers themselves.
+
+    Raises:
+        BetonError: the file has no labels, or images without one.
+        RecipeError: there are classes that no name was given for.
+    """
+    beton = open_beton(path)
+    if beton.labels is None:
+        raise BetonError(f"{path}: has no labels, which a classifier is trained with")
+    without = int((beton.labels < 0).sum())
+    if without:
+        raise BetonError(f"{path}: {without} of {len(beton)} images have no label")
+    count = int(beton.labels.max()) + 1
+    names = list(given) if given is not None else beton.class_names
+    if names is None:
+        return [str(number) for number in range(count)]
+    if len(names) < count:
+        raise RecipeError(f"class_names: {len(names)} names, and {path} has labels up to {count - 1}")
+    return names
+
+
+def image_statistics(
+    checkpoint: str, path: str | os.PathLike[str] | None, source: Literal["data", "checkpoint"]
+) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Per-channel mean and standard deviation of pixels in 0-1 to normalise with, None where nothing says.
+
+    "checkpoint": those of the image processor saved with the encoder, which its features were learned under; where
+    there is none, and with "data", those that the training file's writer measured.
+    """
+    from transformers import AutoImageProcessor
+
+    if source == "checkpoint":
+        try:
+            processor = AutoImageProcessor.from_pretrained(checkpoint)
+            return tuple(processor.image_mean), tuple(processor.image_std)
+        except OSError:
+            pass
+    facts = open_beton(path).facts if path is not None else {}
+    mean, std = facts.get("mean"), facts.get("std")
+    return (tuple(mean), tuple(std)) if mean and std else (None, None)

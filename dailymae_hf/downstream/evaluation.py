@@ -1,0 +1,169 @@
+"""Compression shift made visible: one classifier scored on files as trained, on other files, on the original images.
+
+Training and evaluation images that went through different resizing and compression cost accuracy, unseen for as long
+as one only looks at the files one has. Here the same images are written again at other qualities and sizes, and the
+originals go through the image processor that users of the checkpoint will call.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from ..data.encode import to_rgb
+from ..data.source import choose_columns, open_source
+from ..errors import RecipeError
+from .trainer import ClassifierTrainer
+
+
+@dataclass(frozen=True)
+class Score:
+    """A row of the table: accuracies in [0, 1], top-5 None up to five classes, the loss in nats, bytes of the file."""
+
+    name: str
+    images: int
+    accuracy: float
+    top5_accuracy: float | None
+    loss: float
+    bytes_per_image: float | None
+
+
+class OriginalImages(Dataset):
+    """Images of a data set through the checkpoint's image processor: "pixel_values", "labels" and "index".
+
+    Args:
+        dataset: a `datasets.Dataset` with the columns "image" and "label".
+        processor: the image processor.
+        label_map: number of a class in the data set -> number in the model.
+    """
+
+    def __init__(self, dataset: Any, processor: Any, label_map: Mapping[int, int]) -> None:
+        self.dataset, self.processor, self.label_map = dataset, processor, label_map
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        row = self.dataset[number]
+        image: Image.Image = to_rgb(row["image"])
+        pixel_values = self.processor(images=image, return_tensors="pt")["pixel_values"][0]
+        return {"pixel_values": pixel_values, "labels": self.label_map.get(row["label"], -1), "index": number}
+
+
+def original_images(
+    source: Any,
+    processor: Any,
+    class_names: Sequence[str],
+    *,
+    split: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = "auto",
+) -> OriginalImages:
+    """Open whatever `write_beton` reads. Classes are matched to the model's `class_names` by name where it has names.
+
+    Raises:
+        RecipeError: the source has no labels, or classes that the model does not know.
+    """
+    import datasets
+
+    dataset, names = choose_columns(open_source(source, split), image_column, label_column)
+    if "label" not in dataset.features:
+        raise RecipeError(f"label_column: {source} has no labels to score against")
+    dataset = dataset.cast_column("image", datasets.Image())
+    return OriginalImages(dataset, processor, label_map(names, class_names, str(source)))
+
+
+def label_map(names: Sequence[str] | None, class_names: Sequence[str], source: str) -> dict[int, int]:
+    """Number of each class in a source -> number in the model.
+
+    Raises:
+        RecipeError: a name that the model does not have.
+    """
+    if names is None or list(names) == list(class_names):
+        return {number: number for number in range(len(class_names))}
+    numbers = {name: number for number, name in enumerate(class_names)}
+    unknown = [name for name in names if name not in numbers]
+    if unknown:
+        raise RecipeError(f"{source}: class {unknown[0]!r} is none of the model's {len(class_names)} classes")
+    return {number: numbers[name] for number, name in enumerate(names)}
+
+
+def score_beton(trainer: ClassifierTrainer, name: str, path: str | Path) -> Score:
+    """Score the centre crops of a file at the model's size.
+
+    Raises:
+        RecipeError: the file's classes are not the model's in the model's order.
+    """
+    from ..data import inspect_beton
+
+    loader = trainer.get_eval_dataloader(path)
+    model_names = list(trainer.core_model.config.id2label.values())
+    if loader.class_names is not None and loader.class_names != model_names:
+        pair = next(
+            ((a, b) for a, b in zip(loader.class_names, model_names, strict=False) if a != b), ("more", "fewer")
+        )
+        raise RecipeError(f"{path}: its classes are not the model's: {pair[0]!r} where the model has {pair[1]!r}")
+    size = inspect_beton(path)["bytes_per_image"]["mean"]
+    return _row(name, len(loader.dataset), trainer.score(loader), size)
+
+
+def score_originals(trainer: ClassifierTrainer, name: str, images: OriginalImages) -> Score:
+    """Score original images through the processor; ranks share them."""
+    args = trainer.args
+    loader = DataLoader(
+        images,
+        batch_size=args.per_device_eval_batch_size,
+        sampler=range(args.process_index, len(images), args.world_size),
+        num_workers=args.dataloader_num_workers,
+    )
+    return _row(name, len(images), trainer.score(loader), None)
+
+
+def _row(name: str, images: int, scores: Mapping[str, float], size: float | None) -> Score:
+    return Score(name, images, scores["accuracy"], scores.get("top5_accuracy"), scores["loss"], size)
+
+
+def variant_name(options: Mapping[str, Any]) -> str:
+    """`{"quality": 50, "max_resolution": 160}` -> "quality 50, max_resolution 160"."""
+    return ", ".join(f"{key} {value}" for key, value in options.items())
+
+
+def write_variant(images: Any, options: Mapping[str, Any], folder: Path, **columns: Any) -> Path:
+    """Write original images as a file of other quality or size; always compressed anew, never carried over.
+
+    Raises:
+        RecipeError: an option that `write_beton` does not have.
+    """
+    from ..data import write_beton
+
+    known = ("quality", "max_resolution", "mode")
+    unknown = next((key for key in options if key not in known), None)
+    if unknown is not None:
+        raise RecipeError(f"variants: {unknown!r} is none of {', '.join(known)}")
+    path = folder / (variant_name(options).replace(", ", "-").replace(" ", "_") + ".beton")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_beton(images, path, transcode="never", **{"max_resolution": None, **options}, **columns)
+    return path
+
+
+def table(scores: Sequence[Score]) -> str:
+    """The rows as text, each beside its distance in accuracy to the first."""
+    width = max(len("scored on"), *(len(score.name) for score in scores))
+    lines = [f"{'scored on':<{width}}  images   top-1   top-5    loss  bytes/image  top-1 against the first row"]
+    for score in scores:
+        top5 = "     -" if score.top5_accuracy is None else f"{score.top5_accuracy:6.2%}"
+        size = "-" if score.bytes_per_image is None else f"{score.bytes_per_image:,.0f}"
+        shift = 100 * (score.accuracy - scores[0].accuracy)
+        lines.append(
+            f"{score.name:<{width}}  {score.images:6d}  {score.accuracy:6.2%}  {top5}  {score.loss:6.3f}"
+            f"  {size:>11}  {shift:+.2f} points"
+        )
+    return "\n".join(lines)
+
+
+def as_records(scores: Sequence[Score]) -> list[dict[str, Any]]:
+    """The rows as JSON has them."""
+    return [asdict(score) for score in scores]

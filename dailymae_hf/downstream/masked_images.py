@@ -1,0 +1,127 @@
+"""Images with class masks, from any Hugging Face data set that has both."""
+
+import math
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from ..data.encode import to_rgb
+from ..errors import RecipeError
+from .segmentation import IGNORED
+
+
+class MaskedImages(Dataset):
+    """One split as `pixel_values` uint8 (3, S, S) and `labels` int64 (S, S).
+
+    In training an image and its mask go through the same random resized crop and flip, a function of (seed, epoch,
+    index). Otherwise both are resized to (S, S). Images are resized with Pillow's bicubic filter, masks by nearest
+    neighbour.
+
+    Args:
+        dataset: a `datasets.Dataset`.
+        size: S.
+        image_column, mask_column: names of the columns; the first two image columns if not given.
+        crop_scale: share of the area that a training crop has; None for no randomness.
+        reduce_labels: class 0 of the file means "none" and the others move down by one (ADE20K).
+        seed: of the crops.
+
+    Raises:
+        RecipeError: a column is missing.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        size: int,
+        *,
+        image_column: str | None = None,
+        mask_column: str | None = None,
+        crop_scale: tuple[float, float] | None = None,
+        reduce_labels: bool = False,
+        seed: int = 0,
+    ) -> None:
+        pictures = [name for name, kind in dataset.features.items() if isinstance(kind, datasets.Image)]
+        columns = []
+        for role, name in (("image_column", image_column), ("mask_column", mask_column)):
+            free = [picture for picture in pictures if picture not in columns]
+            if (name not in dataset.features) if name else not free:
+                raise RecipeError(f"{role}: {name or 'no image column'} among {', '.join(dataset.features)}")
+            columns.append(name or free[0])
+        self.image_column, self.mask_column = columns
+        self.dataset, self.size, self.crop_scale = dataset, size, crop_scale
+        self.reduce_labels, self.seed, self.epoch = reduce_labels, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the crops of `epoch` from now on; accelerate's loaders call it."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        row = self.dataset[number]
+        image, mask = to_rgb(row[self.image_column]), row[self.mask_column]
+        if mask.size != image.size:
+            raise RecipeError(f"image {number} has {image.size} pixels and its mask {mask.size}")
+        box: tuple[float, float, float, float] = (0, 0, *image.size)
+        flip = False
+        if self.crop_scale is not None:
+            rng = np.random.default_rng([self.seed, self.epoch, number])
+            box, flip = random_crop(image.size, self.crop_scale, rng), rng.random() < 0.5
+        pixels = np.asarray(image.resize((self.size, self.size), Image.Resampling.BICUBIC, box=box))
+        classes = np.asarray(mask.resize((self.size, self.size), Image.Resampling.NEAREST, box=box))
+        if flip:
+            pixels, classes = pixels[:, ::-1], classes[:, ::-1]
+        return {
+            "pixel_values": torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))),
+            "labels": torch.from_numpy(self._labels(classes, number)),
+        }
+
+    def _labels(self, classes: np.ndarray, number: int) -> np.ndarray:
+        if classes.ndim != 2:
+            raise RecipeError(f"mask {number} has {classes.shape[-1]} channels; a mask holds one class number a pixel")
+        labels = classes.astype(np.int64)
+        if self.reduce_labels:
+            labels = np.where(labels == 0, IGNORED, labels - 1)
+            labels[labels == IGNORED - 1] = IGNORED  # what was "none" already
+        return labels
+
+    def statistics(self, count: int = 256) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation per channel of pixels in 0-1, over `count` images spread through the split."""
+        numbers = np.linspace(0, len(self) - 1, min(count, len(self))).astype(int)
+        pixels = np.concatenate(
+            [np.asarray(to_rgb(self.dataset[int(n)][self.image_column])).reshape(-1, 3) for n in numbers]
+        )
+        return tuple((pixels.mean(axis=0) / 255).tolist()), tuple((pixels.std(axis=0) / 255).tolist())
+
+    def count_classes(self) -> int:
+        """One more than the largest class in any mask; reads them all."""
+        largest = 0
+        for number in tqdm(range(len(self)), desc="count classes", unit=" masks"):
+            labels = self._labels(np.asarray(self.dataset[number][self.mask_column]), number)
+            largest = max(largest, int(labels[labels != IGNORED].max(initial=0)))
+        return largest + 1
+
+
+def random_crop(
+    size: tuple[int, int],
+    scale: tuple[float, float],
+    rng: np.random.Generator,
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> tuple[float, float, float, float]:
+    """The box (left, top, right, bottom) of a random resized crop: area and aspect ratio drawn, ten tries, else all."""
+    width, height = size
+    for _ in range(10):
+        area = width * height * rng.uniform(scale[0], scale[1])
+        aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        crop_width, crop_height = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
+        if 0 < crop_width <= width and 0 < crop_height <= height:
+            left = int(rng.integers(0, width - crop_width, endpoint=True))
+            top = int(rng.integers(0, height - crop_height, endpoint=True))
+            return left, top, left + crop_width, top + crop_height
+    return 0, 0, width, height

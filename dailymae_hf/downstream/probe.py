@@ -1,0 +1,83 @@
+"""The linear probe: frozen encoder, BatchNorm without affine, linear head; saved folded into a plain classifier."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import ImageClassifierOutput
+
+from ..optim import LARS
+from .arguments import ProbeTrainingArguments
+from .classifier import pooled_features
+from .trainer import ClassifierTrainer
+
+
+class LinearProbe(nn.Module):
+    """BatchNorm without affine and a linear head on what a frozen classifier's own head would read, as MAE has it.
+
+    Args:
+        classifier: of `build_classifier`; its weights are frozen and it stays in evaluation mode. Its head is not used
+            until `fold` writes the probe into it.
+    """
+
+    def __init__(self, classifier: PreTrainedModel) -> None:
+        super().__init__()
+        self.classifier = classifier.requires_grad_(False)
+        width, classes = classifier.config.hidden_size, classifier.config.num_labels
+        self.norm = nn.BatchNorm1d(width, affine=False, eps=1e-6)
+        self.head = nn.Linear(width, classes)
+        nn.init.trunc_normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+
+    @property
+    def config(self) -> Any:
+        """The classifier's."""
+        return self.classifier.config
+
+    def train(self, mode: bool = True) -> "LinearProbe":
+        super().train(mode)
+        self.classifier.eval()
+        return self
+
+    def forward(
+        self, pixel_values: torch.Tensor | None = None, features: torch.Tensor | None = None
+    ) -> ImageClassifierOutput:
+        """Logits of images (B, 3, S, S), or of features (B, hidden_size) that were computed before."""
+        if features is None:
+            assert pixel_values is not None
+            with torch.no_grad():
+                features = pooled_features(self.classifier, pixel_values)
+        return ImageClassifierOutput(logits=self.head(self.norm(features.float())))
+
+    @torch.no_grad()
+    def fold(self) -> PreTrainedModel:
+        """The classifier with the probe as its linear head: the same logits, and nothing but plain tensors.
+
+        head((x - mean) / sqrt(var + eps)) is W' x + b' with W' = W / sqrt(var + eps) and b' = b - W' mean.
+        """
+        mean, variance = self.norm.running_mean, self.norm.running_var
+        assert mean is not None
+        assert variance is not None
+        weight = self.head.weight * (variance + self.norm.eps).rsqrt()
+        self.classifier.classifier.weight.copy_(weight)
+        self.classifier.classifier.bias.copy_(self.head.bias - weight @ mean)
+        return self.classifier
+
+
+class LinearProbeTrainer(ClassifierTrainer):
+    """Trains a `LinearProbe` with LARS, from images or from a `FeatureTable`."""
+
+    args: ProbeTrainingArguments
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """LARS over the head, without weight decay on the bias."""
+        if self.optimizer is None:
+            assert self.args.learning_rate is not None
+            self.optimizer = LARS(
+                self.core_model.head.parameters(),
+                lr=self.args.learning_rate,
+                weight_decay=self.args.weight_decay,
+                momentum=self.args.lars_momentum,
+            )
+        return self.optimizer

@@ -1,0 +1,121 @@
+"""Semantic segmentation with a linear head on patch tokens: what features know about places, with little on top.
+
+As in DINOv2's linear evaluation: BatchNorm and a 1x1 convolution on the last layer's patch tokens, logits upsampled
+bilinearly to the mask's size.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import ViTConfig, ViTMAEForPreTraining, ViTModel, ViTPreTrainedModel
+from transformers.modeling_outputs import SemanticSegmenterOutput
+
+from ..metrics import MeanIoU
+from ..trainer import DailyMAETrainer
+from .encoder import classifier_fields, copy_encoder
+
+IGNORED = 255
+
+
+class LinearSegmenter(ViTPreTrainedModel):
+    """A ViT encoder, BatchNorm and one linear map per patch token.
+
+    `ViTModel.from_pretrained` of plain transformers reads the encoder out of its checkpoint.
+    """
+
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__(config)
+        self.vit = ViTModel(config, add_pooling_layer=False)
+        self.norm = nn.BatchNorm2d(config.hidden_size)
+        self.classifier = nn.Conv2d(config.hidden_size, config.num_labels, kernel_size=1)
+        self.frozen_encoder = False
+        self.post_init()
+
+    def freeze_encoder(self) -> None:
+        """Train the head alone: no gradients and no memory for the encoder."""
+        self.vit.requires_grad_(False)
+        self.frozen_encoder = True
+
+    def forward(self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None) -> SemanticSegmenterOutput:
+        """Logits (B, num_labels, grid, grid) of images (B, 3, S, S), any S that the patch size divides.
+
+        `labels`: (B, S, S) int64 classes, 255 where none; with them `loss` is the mean cross-entropy over pixels.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_encoder):
+            tokens = self.vit(pixel_values, interpolate_pos_encoding=True).last_hidden_state[:, 1:]
+        grid = [side // self.config.patch_size for side in pixel_values.shape[-2:]]
+        logits = self.classifier(self.norm(tokens.mT.unflatten(2, grid)))
+        loss = None
+        if labels is not None:
+            loss = F.cross_entropy(upsampled(logits, labels), labels, ignore_index=IGNORED)
+        return SemanticSegmenterOutput(loss=loss, logits=logits)
+
+
+def upsampled(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Logits (B, C, h, w) at the size of the masks (B, H, W), bilinear, float32."""
+    return F.interpolate(logits.float(), size=tuple(labels.shape[-2:]), mode="bilinear", align_corners=False)
+
+
+def build_segmenter(
+    encoder: ViTMAEForPreTraining, class_names: Sequence[str], *, image_size: int | None = None, frozen: bool = True
+) -> LinearSegmenter:
+    """A segmenter with the encoder's weights and a fresh head; the encoder is trained too unless `frozen`.
+
+    Raises:
+        RecipeError: fewer than two classes, or a size that the patch size does not divide.
+    """
+    fields = classifier_fields(encoder.config, class_names, image_size) | {"problem_type": None}
+    model = LinearSegmenter(ViTConfig(**fields, qkv_bias=encoder.config.qkv_bias))
+    copy_encoder(encoder, model)
+    if frozen:
+        model.freeze_encoder()
+    return model
+
+
+class SegmentationTrainer(DailyMAETrainer):
+    """Trains a `LinearSegmenter` on `MaskedImages` and scores mean IoU and pixel accuracy."""
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Mean IoU and pixel accuracy over the validation images; every image is counted once."""
+        with self.stopwatch.pause():
+            dataset = self.eval_dataset if eval_dataset is None else eval_dataset
+            metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.score(dataset).items()}
+            self.log(metrics)
+            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+            return metrics
+
+    @torch.no_grad()
+    def score(self, dataset: Any) -> dict[str, float]:
+        """`mean_iou` and `pixel_accuracy` of a data set of "pixel_values" and "labels", the same on every rank."""
+        args, model = self.args, self.core_model
+        classes: int = model.config.num_labels
+        confusion = torch.zeros(classes, classes, dtype=torch.int64, device=args.device)
+        was_training = model.training
+        model.eval()
+        loader = torch.utils.data.DataLoader(
+            dataset,
+            batch_size=args.per_device_eval_batch_size,
+            sampler=range(args.process_index, len(dataset), args.world_size),
+            num_workers=args.dataloader_num_workers,
+        )
+        try:
+            for batch in loader:
+                inputs = self._prepare_inputs(batch)
+                with self.accelerator.autocast():
+                    logits = model(inputs["pixel_values"]).logits
+                labels = inputs["labels"]
+                predicted = upsampled(logits, labels).argmax(dim=1)
+                known = labels != IGNORED
+                pairs = labels[known] * classes + predicted[known]
+                confusion += torch.bincount(pairs, minlength=classes**2).view(classes, classes)
+        finally:
+            model.train(was_training)
+        confusion = self.accelerator.reduce(confusion, reduction="sum")
+        return MeanIoU().compute(predictions=confusion.cpu())
