@@ -1,0 +1,104 @@
+"""Fine-tune a classifier as a recipe says: parse, build, run.
+
+    accelerate launch --config_file accelerate_config.yaml recipes/finetune.py recipes/configs/finetune_base_in1k.yaml
+    python recipes/finetune.py recipes/configs/finetune_demo.yaml --num_train_epochs 2
+
+Every key of the recipe can be given after it, as `--key value`.
+"""
+
+from dataclasses import dataclass
+
+from transformers import set_seed
+
+from dailymae_hf.augment import Mixing, ThreeAugment
+from dailymae_hf.callbacks import LogFileCallback, ThroughputCallback
+from dailymae_hf.downstream.arguments import (
+    AugmentationArguments,
+    ClassifierArguments,
+    ClassifierTrainingArguments,
+    LabelledDataArguments,
+)
+from dailymae_hf.downstream.classifier import build_classifier
+from dailymae_hf.downstream.dataset_facts import class_names, image_statistics
+from dailymae_hf.downstream.encoder import load_encoder
+from dailymae_hf.downstream.results import Result, write_result
+from dailymae_hf.downstream.trainer import ClassifierTrainer
+from dailymae_hf.hub import release
+from dailymae_hf.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
+
+
+@dataclass(kw_only=True)
+class FinetuneRecipe(Recipe):
+    """What this entry point reads."""
+
+    model: ClassifierArguments
+    data: LabelledDataArguments
+    augmentation: AugmentationArguments
+    training: ClassifierTrainingArguments
+
+
+def build_trainer(recipe: FinetuneRecipe) -> ClassifierTrainer:
+    wanted, data, augmentation, training = recipe.model, recipe.data, recipe.augmentation, recipe.training
+    names = class_names(data.train_beton, data.class_names)
+    set_seed(training.seed)
+    model = build_classifier(
+        load_encoder(wanted.model_name_or_path),
+        names,
+        pooling=wanted.pooling,
+        image_size=wanted.image_size,
+        drop_path_rate=wanted.drop_path_rate,
+        head_std=wanted.head_std,
+    )
+    mean, std = image_statistics(wanted.model_name_or_path, data.train_beton, wanted.normalization)
+    mixing = None
+    if augmentation.mixup or augmentation.cutmix:
+        smoothing = training.label_smoothing_factor
+        mixing = Mixing(len(names), augmentation.mixup, augmentation.cutmix, smoothing, seed=training.seed)
+    return ClassifierTrainer(
+        model,
+        training,
+        augment=ThreeAugment(augmentation.color_jitter, seed=training.seed) if augmentation.three_augment else None,
+        mixing=mixing,
+        train_beton=data.train_beton,
+        eval_beton=data.eval_beton,
+        loader_options=data.loader_options(),
+        image_mean=mean,
+        image_std=std,
+        callbacks=[ThroughputCallback(), LogFileCallback()],
+    )
+
+
+def main() -> None:
+    with exit_on_user_errors():
+        recipe = recipe_from_command_line(FinetuneRecipe, __doc__)
+        trainer = build_trainer(recipe)
+        trainer.train(recipe.training.resume_from_checkpoint)
+        scores = trainer.evaluate()
+        folder = release(trainer, recipe)
+        trainer.close()
+    if trainer.is_world_process_zero():
+        write_result(folder, result(recipe, trainer, scores))
+        print(
+            f"top-1 {scores['eval_accuracy']:.2%}; classifier, processor, recipe, results and log.jsonl are in {folder}"
+        )
+
+
+def result(recipe: FinetuneRecipe, trainer: ClassifierTrainer, scores: dict[str, float]) -> Result:
+    return Result(
+        protocol="fine-tuning",
+        task="image-classification",
+        checkpoint=recipe.model.model_name_or_path,
+        train_data=recipe.data.train_beton,
+        eval_data=recipe.data.eval_beton,
+        eval_images=len(trainer.get_eval_dataloader().dataset),
+        scores={name.removeprefix("eval_"): value for name, value in scores.items()},
+        details={
+            "epochs": recipe.training.num_train_epochs,
+            "image_size": trainer.core_model.config.image_size,
+            "pooling": recipe.model.pooling,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Semantic segmentation with a linear head on patch tokens, as a recipe says: parse, build, run.
+
+    python recipes/segment.py recipes/configs/segment_ade20k.yaml
+    python recipes/segment.py recipes/configs/segment_demo.yaml --frozen_encoder false
+
+Every key of the recipe can be given after it, as `--key value`.
+"""
+
+from dataclasses import dataclass
+
+from transformers import set_seed
+
+from dailymae_hf.callbacks import LogFileCallback, ThroughputCallback
+from dailymae_hf.data.source import open_source
+from dailymae_hf.downstream.arguments import MaskedDataArguments, SegmentationArguments
+from dailymae_hf.downstream.dataset_facts import image_statistics
+from dailymae_hf.downstream.encoder import load_encoder
+from dailymae_hf.downstream.masked_images import MaskedImages
+from dailymae_hf.downstream.results import Result, write_result
+from dailymae_hf.downstream.segmentation import SegmentationTrainer, build_segmenter
+from dailymae_hf.hub import release
+from dailymae_hf.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
+
+
+@dataclass(kw_only=True)
+class SegmentationRecipe(Recipe):
+    """What this entry point reads."""
+
+    model: SegmentationArguments
+    data: MaskedDataArguments
+
+
+def build_trainer(recipe: SegmentationRecipe) -> SegmentationTrainer:
+    wanted, data, seed = recipe.model, recipe.data, recipe.training.seed
+    set_seed(seed)
+    encoder = load_encoder(wanted.model_name_or_path)
+    size = wanted.image_size or encoder.config.image_size
+    columns = {"image_column": data.image_column, "mask_column": data.mask_column, "reduce_labels": data.reduce_labels}
+    train = MaskedImages(
+        open_source(data.dataset, data.train_split), size, crop_scale=data.crop_scale, seed=seed, **columns
+    )
+    validation = MaskedImages(open_source(data.dataset, data.eval_split), size, **columns)
+    names = data.class_names or [str(number) for number in range(train.count_classes())]
+    mean, std = image_statistics(wanted.model_name_or_path, None, "checkpoint")
+    if wanted.normalization == "data" or mean is None:
+        mean, std = train.statistics()
+    return SegmentationTrainer(
+        build_segmenter(encoder, names, image_size=size, frozen=wanted.frozen_encoder),
+        recipe.training,
+        train_dataset=train,
+        eval_dataset=validation,
+        image_mean=mean,
+        image_std=std,
+        callbacks=[ThroughputCallback(), LogFileCallback()],
+    )
+
+
+def main() -> None:
+    with exit_on_user_errors():
+        recipe = recipe_from_command_line(SegmentationRecipe, __doc__)
+        trainer = build_trainer(recipe)
+        trainer.train(recipe.training.resume_from_checkpoint)
+        scores = trainer.evaluate()
+        folder = release(trainer, recipe)
+    if trainer.is_world_process_zero():
+        result = Result(
+            protocol="linear segmentation, " + ("frozen encoder" if recipe.model.frozen_encoder else "fine-tuned"),
+            task="image-segmentation",
+            checkpoint=recipe.model.model_name_or_path,
+            train_data=recipe.data.dataset,
+            eval_data=f"{recipe.data.dataset}, {recipe.data.eval_split}",
+            eval_images=len(trainer.eval_dataset),
+            scores={name.removeprefix("eval_"): value for name, value in scores.items()},
+            details={"epochs": recipe.training.num_train_epochs, "image_size": trainer.core_model.config.image_size},
+        )
+        write_result(folder, result)
+        print(
+            f"mean IoU {scores['eval_mean_iou']:.2%}; model, processor, recipe, results and log.jsonl are in {folder}"
+        )
+
+
+if __name__ == "__main__":
+    main()
