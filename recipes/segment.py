@@ -7,6 +7,7 @@ Every key of the recipe can be given after it, as `--key value`.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from transformers import set_seed
 
@@ -35,7 +36,11 @@ def build_trainer(recipe: SegmentationRecipe) -> SegmentationTrainer:
     set_seed(seed)
     encoder = load_encoder(wanted.model_name_or_path)
     size = wanted.image_size or encoder.config.image_size
-    columns = {"image_column": data.image_column, "mask_column": data.mask_column, "reduce_labels": data.reduce_labels}
+    columns: dict[str, Any] = {
+        "image_column": data.image_column,
+        "mask_column": data.mask_column,
+        "reduce_labels": data.reduce_labels,
+    }
     train = MaskedImages(
         open_source(data.dataset, data.train_split), size, crop_scale=data.crop_scale, seed=seed, **columns
     )
