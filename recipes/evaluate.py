@@ -14,7 +14,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from dailymae_hf.callbacks import append_log
 from dailymae_hf.downstream.arguments import ClassifierTrainingArguments, EvaluationArguments
-from dailymae_hf.downstream.evaluation import (
+from dailymae_hf.downstream.compression_shift import (
     Score,
     as_records,
     original_images,
