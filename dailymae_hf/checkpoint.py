@@ -24,7 +24,7 @@ from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, logging
 
-from .errors import CheckpointError, ResumeError
+from .errors import CheckpointError, RecipeError, ResumeError
 
 RUN_SETTINGS_NAME = "run_settings.json"
 
@@ -139,6 +139,15 @@ def _run_of(folder: Path) -> str | None:
 
 class ExactResumeTrainer(Trainer):
     """The stock Trainer, with checkpoints that are whole, and either continued exactly or refused."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        started = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        if started != self.args.world_size:
+            raise RecipeError(
+                f"{started} processes were started, but this one takes itself for one of {self.args.world_size}, and "
+                "they would train apart: on CPU ranks the argument use_cpu has to be true"
+            )
 
     def run_settings(self) -> RunSettings:
         """The settings of this run that a checkpoint must share."""

@@ -74,6 +74,8 @@ class DailyMAETrainingArguments(TrainingArguments):
         self._check_numbers()
         if self.bf16 is None:
             self.bf16 = not (self.fp16 or self.use_cpu) and _gpu_has_bf16()
+        # Without this word from the user, ranks on a machine without a GPU would each take themselves for the only one.
+        self.use_cpu = bool(self.use_cpu) or not torch.accelerator.is_available()
         if self.warmup_epochs is None:
             self.warmup_epochs = WARMUP_SHARE * self.num_train_epochs
         given_rate = self.learning_rate

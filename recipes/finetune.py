@@ -81,6 +81,7 @@ def main() -> None:
         print(
             f"top-1 {scores['eval_accuracy']:.2%}; classifier, processor, recipe, results and log.jsonl are in {folder}"
         )
+    trainer.accelerator.end_training()  # a process group that the interpreter has to end may abort it
 
 
 def result(recipe: FinetuneRecipe, trainer: ClassifierTrainer, scores: dict[str, float]) -> Result:

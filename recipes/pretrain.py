@@ -72,6 +72,7 @@ def main() -> None:
         folder = release(trainer, recipe)
     if trainer.is_world_process_zero():
         print(f"model, processor, recipe, card and log.jsonl are in {folder}")
+    trainer.accelerator.end_training()  # a process group that the interpreter has to end may abort it
 
 
 if __name__ == "__main__":

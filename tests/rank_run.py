@@ -62,7 +62,6 @@ def build(options: dict, rank: int = 0, world_size: int = 1) -> DailyMAETrainer:
         logging_steps=1,
         report_to="none",
         disable_tqdm=True,
-        use_cpu=True,
         seed=options.get("seed", 3),
         **options.get("arguments", {}),
     )
@@ -92,3 +91,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     for argument in sys.argv[1:]:
         run(json.loads(argument), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # left to the interpreter's exit, its threads may abort the process

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from dailymae_hf.callbacks.log_file import read_log
+from dailymae_hf.errors import RecipeError
 from tests.in_memory import tiny_model
 from tests.rank_run import run
 
@@ -111,3 +112,11 @@ def test_accumulation_on_two_ranks_equals_the_larger_batch(two_ranks, tmp_path):
     one, two = ([line["loss"] for line in training_log(folder)] for folder in (tmp_path, two_ranks["accumulated"]))
     assert len(one) == 4
     assert two == pytest.approx(one, rel=1e-5)
+
+
+def test_processes_that_would_train_apart_are_refused(tmp_path, monkeypatch):
+    """The stock arguments only warn when torch.distributed runs and they take this process for the only one."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    with pytest.raises(RecipeError, match="2 processes were started, but this one takes itself for one of 1"):
+        run({"out": str(tmp_path)})
