@@ -22,7 +22,7 @@ from environment import environment
 from photos import write_photos
 
 HERE = Path(__file__).parent
-OURS = ("ours, dct", "ours, jpg", "ours, file of stock ffcv")
+OURS = ("ours, dct", "ours, dct, plain C", "ours, dct, 128-bit vectors", "ours, jpg", "ours, file of stock ffcv")
 BASELINE = ("ffcv", "ffcv, contiguous")
 
 
@@ -62,7 +62,6 @@ def contenders(args: argparse.Namespace, data: Path) -> list[Contender]:
     here = {"PYTHONPATH": f"{HERE.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     arguments = [str(data), str(args.workers), str(args.batch), str(args.scale)]
     plan = [(name, name, sys.executable, here) for name in OURS]
-    plan.append(("ours, dct, scalar", "ours, dct", sys.executable, {**here, "DAILYMAE_SIMD": "scalar"}))
     plan += [(name, name, sys.executable, here) for name in (*BASELINE, "DataLoader + Pillow")]
     for name, loader, folder, python in (
         ("DataLoader + Pillow-SIMD", "DataLoader + Pillow", "pillow-simd", sys.executable),
