@@ -4,7 +4,7 @@ demo   := outputs/demo
 # Every choice that accelerate would otherwise warn about: one process, which takes the GPU where there is one.
 launch := .venv/bin/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: install demo demo-stock test lint native bench fuzz
+.PHONY: install demo demo-stock demo-downstream test lint native bench fuzz
 install:
 	@bash scripts/bootstrap.sh
 
@@ -16,6 +16,16 @@ demo: $(demo)/validation.beton
 demo-stock: $(demo)/validation.beton
 	$(launch) recipes/pretrain.py recipes/configs/demo.yaml --initialization stock --output_dir $(demo)-stock
 	@$(python) scripts/demo_summary.py $(demo)-stock
+
+# The demo's checkpoint through nearest neighbours, linear probe, fine-tuning, segmentation and compression shift.
+demo-downstream: $(demo)/model.safetensors $(demo)-stock/model.safetensors
+	$(python) -m scripts.demo_downstream $(demo) --stock $(demo)-stock
+
+$(demo)/model.safetensors:
+	$(MAKE) demo
+
+$(demo)-stock/model.safetensors:
+	$(MAKE) demo-stock
 
 $(demo)/validation.beton: scripts/demo_photographs.py | install
 	$(python) scripts/demo_photographs.py $(demo)/photographs

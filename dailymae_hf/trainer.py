@@ -385,7 +385,7 @@ class DailyMAETrainer(ExactResumeTrainer):
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Our card, with facts of this run, where the stock Trainer would write stubs over it."""
-        if self.is_world_process_zero():
+        if self.is_mae and self.is_world_process_zero():
             write_model_card(self)
 
 

@@ -1,7 +1,7 @@
 """Score a classifier on files, on other qualities and sizes of the same images, and on the originals: one table.
 
-    python recipes/evaluate.py recipes/configs/evaluate_in1k.yaml
-    python recipes/evaluate.py recipes/configs/evaluate_demo.yaml --model_name_or_path outputs/demo-linear
+    python recipes/evaluate.py recipes/configs/downstream/evaluate_in1k.yaml
+    python recipes/evaluate.py recipes/configs/downstream/evaluate_demo.yaml --model_name_or_path outputs/demo-linear
 
 Every key of the recipe can be given after it, as `--key value`.
 """
@@ -64,19 +64,27 @@ def score(trainer: ClassifierTrainer, wanted: EvaluationArguments) -> list[Score
     return [*scores, score_originals(trainer, "original images, image processor", images)]
 
 
-def main() -> None:
-    with exit_on_user_errors():
-        recipe = recipe_from_command_line(EvaluationRecipe, __doc__)
-        trainer = build_trainer(recipe)
-        scores = score(trainer, recipe.evaluation)
-        trainer.close()
+def run(recipe: EvaluationRecipe) -> list[Score]:
+    trainer = build_trainer(recipe)
+    scores = score(trainer, recipe.evaluation)
+    trainer.close()
     trainer.log({f"accuracy on {row.name}": row.accuracy for row in scores})
     if trainer.is_world_process_zero():
         folder = Path(recipe.training.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "evaluation.json").write_text(json.dumps(as_records(scores), indent=2) + "\n")
         for record in as_records(scores):
             append_log(folder, record)
         recipe.save(folder / RECIPE_NAME)
+    trainer.accelerator.end_training()  # a process group that the interpreter has to end may abort it
+    return scores
+
+
+def main() -> None:
+    with exit_on_user_errors():
+        recipe = recipe_from_command_line(EvaluationRecipe, __doc__)
+        scores = run(recipe)
+    if recipe.training.process_index == 0:
         print(table(scores))
 
 

@@ -1,7 +1,8 @@
-"""Fine-tune a classifier as a recipe says: parse, build, run.
+r"""Fine-tune a classifier as a recipe says: parse, build, run.
 
-    accelerate launch --config_file accelerate_config.yaml recipes/finetune.py recipes/configs/finetune_base_in1k.yaml
-    python recipes/finetune.py recipes/configs/finetune_demo.yaml --num_train_epochs 2
+    accelerate launch --config_file accelerate_config.yaml \
+        recipes/finetune.py recipes/configs/downstream/finetune_base_in1k.yaml
+    python recipes/finetune.py recipes/configs/downstream/finetune_demo.yaml --num_train_epochs 2
 
 Every key of the recipe can be given after it, as `--key value`.
 """
@@ -19,9 +20,9 @@ from dailymae_hf.downstream.arguments import (
     LabelledDataArguments,
 )
 from dailymae_hf.downstream.classifier import build_classifier
-from dailymae_hf.downstream.dataset_facts import class_names, image_statistics
+from dailymae_hf.downstream.dataset_facts import check_classes, class_names, image_statistics
 from dailymae_hf.downstream.encoder import load_encoder
-from dailymae_hf.downstream.results import Result, write_result
+from dailymae_hf.downstream.results import Result, scores_of, write_result
 from dailymae_hf.downstream.trainer import ClassifierTrainer
 from dailymae_hf.hub import release
 from dailymae_hf.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
@@ -40,6 +41,7 @@ class FinetuneRecipe(Recipe):
 def build_trainer(recipe: FinetuneRecipe) -> ClassifierTrainer:
     wanted, data, augmentation, training = recipe.model, recipe.data, recipe.augmentation, recipe.training
     names = class_names(data.train_beton, data.class_names)
+    check_classes(data.eval_beton, names)
     set_seed(training.seed)
     model = build_classifier(
         load_encoder(wanted.model_name_or_path),
@@ -68,37 +70,40 @@ def build_trainer(recipe: FinetuneRecipe) -> ClassifierTrainer:
     )
 
 
-def main() -> None:
-    with exit_on_user_errors():
-        recipe = recipe_from_command_line(FinetuneRecipe, __doc__)
-        trainer = build_trainer(recipe)
-        trainer.train(recipe.training.resume_from_checkpoint)
-        scores = trainer.evaluate()
-        folder = release(trainer, recipe)
-        trainer.close()
-    if trainer.is_world_process_zero():
-        write_result(folder, result(recipe, trainer, scores))
-        print(
-            f"top-1 {scores['eval_accuracy']:.2%}; classifier, processor, recipe, results and log.jsonl are in {folder}"
-        )
-    trainer.accelerator.end_training()  # a process group that the interpreter has to end may abort it
-
-
-def result(recipe: FinetuneRecipe, trainer: ClassifierTrainer, scores: dict[str, float]) -> Result:
-    return Result(
+def run(recipe: FinetuneRecipe) -> Result:
+    trainer = build_trainer(recipe)
+    trainer.train(recipe.training.resume_from_checkpoint)
+    scores = trainer.evaluate()
+    images = len(trainer.get_eval_dataloader().dataset)
+    folder = release(trainer, recipe)
+    trainer.close()
+    result = Result(
         protocol="fine-tuning",
         task="image-classification",
         checkpoint=recipe.model.model_name_or_path,
         train_data=recipe.data.train_beton,
         eval_data=recipe.data.eval_beton,
-        eval_images=len(trainer.get_eval_dataloader().dataset),
-        scores={name.removeprefix("eval_"): value for name, value in scores.items()},
+        eval_images=images,
+        scores=scores_of(scores),
         details={
             "epochs": recipe.training.num_train_epochs,
             "image_size": trainer.core_model.config.image_size,
             "pooling": recipe.model.pooling,
         },
     )
+    if trainer.is_world_process_zero():
+        write_result(folder, result)
+    trainer.accelerator.end_training()  # a process group that the interpreter has to end may abort it
+    return result
+
+
+def main() -> None:
+    with exit_on_user_errors():
+        recipe = recipe_from_command_line(FinetuneRecipe, __doc__)
+        result = run(recipe)
+    if recipe.training.process_index == 0:
+        print(f"top-1 {result.scores['accuracy']:.2%}")
+        print(f"classifier, processor, recipe, results and log.jsonl are in {recipe.training.output_dir}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Score frozen features by their nearest neighbours as a recipe says: parse, build, run. Nothing is trained.
+r"""Score frozen features by their nearest neighbours as a recipe says: parse, build, run. Nothing is trained.
 
-    accelerate launch --config_file accelerate_config.yaml recipes/knn.py recipes/configs/knn_base_in1k.yaml
-    python recipes/knn.py recipes/configs/knn_demo.yaml --pooling cls
+    accelerate launch --config_file accelerate_config.yaml \
+        recipes/knn.py recipes/configs/downstream/knn_base_in1k.yaml
+    python recipes/knn.py recipes/configs/downstream/knn_demo.yaml --pooling cls
 
 Every key of the recipe can be given after it, as `--key value`.
 """
@@ -28,8 +29,7 @@ class KnnRecipe(Recipe):
     neighbours: NeighbourArguments
 
 
-def score(recipe: KnnRecipe) -> tuple[DailyMAETrainer, dict[str, float], int]:
-    """The trainer that held the model, accuracy per k, number of images scored."""
+def run(recipe: KnnRecipe) -> Result:
     wanted, data, neighbours = recipe.model, recipe.data, recipe.neighbours
     encoder = load_encoder(wanted.model_name_or_path)
     encoder.config.image_size = wanted.image_size or encoder.config.image_size
@@ -53,30 +53,32 @@ def score(recipe: KnnRecipe) -> tuple[DailyMAETrainer, dict[str, float], int]:
         k=neighbours.k,
         temperature=neighbours.temperature,
     )
-    return trainer, {f"knn_accuracy_{k}": accuracy for k, accuracy in accuracies.items()}, len(queries)
+    result = Result(
+        protocol="kNN",
+        task="image-classification",
+        checkpoint=wanted.model_name_or_path,
+        train_data=data.train_beton,
+        eval_data=data.eval_beton,
+        eval_images=len(queries),
+        scores={f"knn_accuracy_{k}": accuracy for k, accuracy in accuracies.items()},
+        details={"pooling": wanted.pooling, "temperature": neighbours.temperature},
+    )
+    trainer.log(dict(result.scores))
+    if trainer.is_world_process_zero():
+        folder = recipe.training.output_dir
+        write_result(folder, result)
+        append_log(folder, result.scores)
+        recipe.save(f"{folder}/{RECIPE_NAME}")
+    trainer.accelerator.end_training()  # a process group that the interpreter has to end may abort it
+    return result
 
 
 def main() -> None:
     with exit_on_user_errors():
         recipe = recipe_from_command_line(KnnRecipe, __doc__)
-        trainer, scores, images = score(recipe)
-    trainer.log(dict(scores))
-    if trainer.is_world_process_zero():
-        folder = recipe.training.output_dir
-        result = Result(
-            protocol="kNN",
-            task="image-classification",
-            checkpoint=recipe.model.model_name_or_path,
-            train_data=recipe.data.train_beton,
-            eval_data=recipe.data.eval_beton,
-            eval_images=images,
-            scores=scores,
-            details={"pooling": recipe.model.pooling, "temperature": recipe.neighbours.temperature},
-        )
-        write_result(folder, result)
-        append_log(folder, scores)
-        recipe.save(f"{folder}/{RECIPE_NAME}")
-        for name, accuracy in scores.items():
+        result = run(recipe)
+    if recipe.training.process_index == 0:
+        for name, accuracy in result.scores.items():
             print(f"top-1 by {name.rpartition('_')[2]:>3} nearest neighbours  {accuracy:.2%}")
 
 

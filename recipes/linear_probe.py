@@ -1,12 +1,14 @@
-"""Train a linear probe on a frozen encoder as a recipe says: parse, build, run.
+r"""Train a linear probe on a frozen encoder as a recipe says: parse, build, run.
 
-    accelerate launch --config_file accelerate_config.yaml recipes/linear_probe.py recipes/configs/linear_base_in1k.yaml
-    python recipes/linear_probe.py recipes/configs/linear_demo.yaml --cached_features false
+    accelerate launch --config_file accelerate_config.yaml \
+        recipes/linear_probe.py recipes/configs/downstream/linear_base_in1k.yaml
+    python recipes/linear_probe.py recipes/configs/downstream/linear_demo.yaml --cached_features false
 
 Every key of the recipe can be given after it, as `--key value`.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from transformers import set_seed
@@ -19,11 +21,11 @@ from dailymae_hf.downstream.arguments import (
     ProbeTrainingArguments,
 )
 from dailymae_hf.downstream.classifier import build_classifier, pooled_features
-from dailymae_hf.downstream.dataset_facts import class_names, image_statistics
+from dailymae_hf.downstream.dataset_facts import check_classes, class_names, image_statistics
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.features import FeatureTable, as_it_is, collect_features
 from dailymae_hf.downstream.probe import LinearProbe, LinearProbeTrainer
-from dailymae_hf.downstream.results import Result, write_result
+from dailymae_hf.downstream.results import Result, scores_of, write_result
 from dailymae_hf.recipe import RECIPE_NAME, Recipe, exit_on_user_errors, recipe_from_command_line
 
 
@@ -39,11 +41,13 @@ class LinearProbeRecipe(Recipe):
 
 def build_trainer(recipe: LinearProbeRecipe) -> LinearProbeTrainer:
     wanted, data = recipe.model, recipe.data
+    names = class_names(data.train_beton, data.class_names)
+    check_classes(data.eval_beton, names)
     set_seed(recipe.training.seed)
     probe = LinearProbe(
         build_classifier(
             load_encoder(wanted.model_name_or_path),
-            class_names(data.train_beton, data.class_names),
+            names,
             pooling=wanted.pooling,
             image_size=wanted.image_size,
         )
@@ -53,10 +57,14 @@ def build_trainer(recipe: LinearProbeRecipe) -> LinearProbeTrainer:
         "loader_options": data.loader_options(),
         "image_mean": mean,
         "image_std": std,
-        "callbacks": [ThroughputCallback(), LogFileCallback()],
     }
     trainer = LinearProbeTrainer(
-        probe, recipe.training, train_beton=data.train_beton, eval_beton=data.eval_beton, **options
+        probe,
+        recipe.training,
+        train_beton=data.train_beton,
+        eval_beton=data.eval_beton,
+        callbacks=[ThroughputCallback(), LogFileCallback()],
+        **options,
     )
     if not recipe.probe.cached_features:
         return trainer
@@ -69,6 +77,7 @@ def build_trainer(recipe: LinearProbeRecipe) -> LinearProbeTrainer:
         eval_dataset=validation,
         data_collator=as_it_is,
         processing_class=trainer.processing_class,
+        callbacks=[LogFileCallback()],
         **options,
     )
 
@@ -83,40 +92,43 @@ def cache(trainer: LinearProbeTrainer, path: str) -> FeatureTable:
     )
 
 
-def main() -> None:
-    with exit_on_user_errors():
-        recipe = recipe_from_command_line(LinearProbeRecipe, __doc__)
-        trainer = build_trainer(recipe)
-        trainer.train(recipe.training.resume_from_checkpoint)
-        scores = trainer.evaluate()
-        trainer.close()
-    if trainer.is_world_process_zero():
-        folder = recipe.training.output_dir
-        trainer.core_model.fold().save_pretrained(folder)
-        trainer.processing_class.save_pretrained(folder)
-        recipe.save(f"{folder}/{RECIPE_NAME}")
-        write_result(folder, result(recipe, trainer, scores))
-        print(
-            f"top-1 {scores['eval_accuracy']:.2%}; classifier, processor, recipe, results and log.jsonl are in {folder}"
-        )
-    trainer.accelerator.end_training()  # a process group that the interpreter has to end may abort it
-
-
-def result(recipe: LinearProbeRecipe, trainer: LinearProbeTrainer, scores: dict[str, float]) -> Result:
-    return Result(
+def run(recipe: LinearProbeRecipe) -> Result:
+    trainer = build_trainer(recipe)
+    trainer.train(recipe.training.resume_from_checkpoint)
+    scores = trainer.evaluate()
+    images = len(trainer.get_eval_dataloader().dataset)
+    trainer.close()
+    folder = Path(recipe.training.output_dir)
+    result = Result(
         protocol="linear probe on cached features" if recipe.probe.cached_features else "linear probe",
         task="image-classification",
         checkpoint=recipe.model.model_name_or_path,
         train_data=recipe.data.train_beton,
         eval_data=recipe.data.eval_beton,
-        eval_images=len(trainer.get_eval_dataloader().dataset),
-        scores={name.removeprefix("eval_"): value for name, value in scores.items()},
+        eval_images=images,
+        scores=scores_of(scores),
         details={
             "epochs": recipe.training.num_train_epochs,
             "image_size": trainer.core_model.config.image_size,
             "pooling": recipe.model.pooling,
         },
     )
+    if trainer.is_world_process_zero():
+        trainer.core_model.fold().save_pretrained(folder)
+        trainer.processing_class.save_pretrained(folder)
+        recipe.save(folder / RECIPE_NAME)
+        write_result(folder, result)
+    trainer.accelerator.end_training()  # a process group that the interpreter has to end may abort it
+    return result
+
+
+def main() -> None:
+    with exit_on_user_errors():
+        recipe = recipe_from_command_line(LinearProbeRecipe, __doc__)
+        result = run(recipe)
+    if recipe.training.process_index == 0:
+        print(f"top-1 {result.scores['accuracy']:.2%}")
+        print(f"classifier, processor, recipe, results and log.jsonl are in {recipe.training.output_dir}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Semantic segmentation with a linear head on patch tokens, as a recipe says: parse, build, run.
 
-    python recipes/segment.py recipes/configs/segment_ade20k.yaml
-    python recipes/segment.py recipes/configs/segment_demo.yaml --frozen_encoder false
+    python recipes/segment.py recipes/configs/downstream/segment_ade20k.yaml
+    python recipes/segment.py recipes/configs/downstream/segment_demo.yaml --frozen_encoder false
 
 Every key of the recipe can be given after it, as `--key value`.
 """
@@ -17,7 +17,7 @@ from dailymae_hf.downstream.arguments import MaskedDataArguments, SegmentationAr
 from dailymae_hf.downstream.dataset_facts import image_statistics
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.masked_images import MaskedImages
-from dailymae_hf.downstream.results import Result, write_result
+from dailymae_hf.downstream.results import Result, scores_of, write_result
 from dailymae_hf.downstream.segmentation import SegmentationTrainer, build_segmenter
 from dailymae_hf.hub import release
 from dailymae_hf.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
@@ -60,28 +60,34 @@ def build_trainer(recipe: SegmentationRecipe) -> SegmentationTrainer:
     )
 
 
+def run(recipe: SegmentationRecipe) -> Result:
+    trainer = build_trainer(recipe)
+    trainer.train(recipe.training.resume_from_checkpoint)
+    scores = trainer.evaluate()
+    folder = release(trainer, recipe)
+    result = Result(
+        protocol="linear segmentation, " + ("frozen encoder" if recipe.model.frozen_encoder else "fine-tuned"),
+        task="image-segmentation",
+        checkpoint=recipe.model.model_name_or_path,
+        train_data=recipe.data.dataset,
+        eval_data=f"{recipe.data.dataset}, {recipe.data.eval_split}",
+        eval_images=len(trainer.eval_dataset),
+        scores=scores_of(scores),
+        details={"epochs": recipe.training.num_train_epochs, "image_size": trainer.core_model.config.image_size},
+    )
+    if trainer.is_world_process_zero():
+        write_result(folder, result)
+    trainer.accelerator.end_training()  # a process group that the interpreter has to end may abort it
+    return result
+
+
 def main() -> None:
     with exit_on_user_errors():
         recipe = recipe_from_command_line(SegmentationRecipe, __doc__)
-        trainer = build_trainer(recipe)
-        trainer.train(recipe.training.resume_from_checkpoint)
-        scores = trainer.evaluate()
-        folder = release(trainer, recipe)
-    if trainer.is_world_process_zero():
-        result = Result(
-            protocol="linear segmentation, " + ("frozen encoder" if recipe.model.frozen_encoder else "fine-tuned"),
-            task="image-segmentation",
-            checkpoint=recipe.model.model_name_or_path,
-            train_data=recipe.data.dataset,
-            eval_data=f"{recipe.data.dataset}, {recipe.data.eval_split}",
-            eval_images=len(trainer.eval_dataset),
-            scores={name.removeprefix("eval_"): value for name, value in scores.items()},
-            details={"epochs": recipe.training.num_train_epochs, "image_size": trainer.core_model.config.image_size},
-        )
-        write_result(folder, result)
-        print(
-            f"mean IoU {scores['eval_mean_iou']:.2%}; model, processor, recipe, results and log.jsonl are in {folder}"
-        )
+        result = run(recipe)
+    if recipe.training.process_index == 0:
+        print(f"mean IoU {result.scores['mean_iou']:.2%}")
+        print(f"model, processor, recipe, results and log.jsonl are in {recipe.training.output_dir}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..data.encode import to_rgb
 from ..data.source import choose_columns, open_source
 from ..errors import RecipeError
+from .dataset_facts import check_classes
 from .trainer import ClassifierTrainer
 
 
@@ -95,17 +96,12 @@ def score_beton(trainer: ClassifierTrainer, name: str, path: str | Path) -> Scor
     """Score the centre crops of a file at the model's size.
 
     Raises:
-        RecipeError: the file's classes are not the model's in the model's order.
+        RecipeError: the file's classes are others than the model's.
     """
     from ..data import inspect_beton
 
+    check_classes(path, list(trainer.core_model.config.id2label.values()))
     loader = trainer.get_eval_dataloader(path)
-    model_names = list(trainer.core_model.config.id2label.values())
-    if loader.class_names is not None and loader.class_names != model_names:
-        pair = next(
-            ((a, b) for a, b in zip(loader.class_names, model_names, strict=False) if a != b), ("more", "fewer")
-        )
-        raise RecipeError(f"{path}: its classes are not the model's: {pair[0]!r} where the model has {pair[1]!r}")
     size = inspect_beton(path)["bytes_per_image"]["mean"]
     return _row(name, len(loader.dataset), trainer.score(loader), size)
 

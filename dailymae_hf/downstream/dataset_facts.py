@@ -7,8 +7,6 @@ from typing import Literal
 from ..data.beton import open_beton
 from ..errors import BetonError, RecipeError
 
-Statistics = tuple[tuple[float, ...], tuple[float, ...]]
-
 
 def class_names(path: str | os.PathLike[str], given: Sequence[str] | None = None) -> list[str]:
     """Names of the classes 0, 1, ... of a file: those given, those its writer noted, else the numbers themselves.
@@ -30,6 +28,21 @@ def class_names(path: str | os.PathLike[str], given: Sequence[str] | None = None
     if len(names) < count:
         raise RecipeError(f"class_names: {len(names)} names, and {path} has labels up to {count - 1}")
     return names
+
+
+def check_classes(path: str | os.PathLike[str], names: Sequence[str]) -> None:
+    """Make sure that a file's labels mean what a model's do, as far as the file names them.
+
+    Raises:
+        RecipeError: the file's classes are others, or in another order.
+    """
+    own = open_beton(path).class_names
+    if own is None or own == list(names):
+        return
+    place = next((n for n, pair in enumerate(zip(own, names, strict=False)) if pair[0] != pair[1]), None)
+    if place is None:
+        raise RecipeError(f"{path}: has {len(own)} classes, the model {len(names)}")
+    raise RecipeError(f"{path}: class {place} is {own[place]!r}, the model's is {names[place]!r}")
 
 
 def image_statistics(

@@ -7,6 +7,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutput
 
+from ..flops import encode_flops
 from ..optim import LARS
 from .arguments import ProbeTrainingArguments
 from .classifier import pooled_features
@@ -69,6 +70,11 @@ class LinearProbeTrainer(ClassifierTrainer):
     """Trains a `LinearProbe` with LARS, from images or from a `FeatureTable`."""
 
     args: ProbeTrainingArguments
+
+    def image_cost(self, size: int) -> tuple[int, int]:
+        """Tokens and FLOPs of one image: there is no backward pass through the encoder."""
+        config: Any = self.core_model.config
+        return 1 + (size // config.patch_size) ** 2, encode_flops(config, size)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """LARS over the head, without weight decay on the bias."""

@@ -27,6 +27,11 @@ class Result:
     details: Mapping[str, Any]
 
 
+def scores_of(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What a Trainer's evaluation returned, under the scores' own names: `eval_accuracy` is `accuracy`."""
+    return {name.removeprefix("eval_"): value for name, value in metrics.items() if name.startswith("eval_")}
+
+
 def write_result(folder: str | Path, result: Result) -> Path:
     """Write `results.json`; returns its path."""
     path = Path(folder) / RESULTS_NAME

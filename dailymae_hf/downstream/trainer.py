@@ -212,6 +212,3 @@ class ClassifierTrainer(DailyMAETrainer):
         order, gathered = self.gather_samples(torch.cat(indices), torch.cat(rows))
         metrics.add_rows(gathered[order < len(loader.dataset)])
         return metrics.compute()
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """No stubs over what `hub` writes."""

@@ -1,0 +1,105 @@
+"""Take the demo's checkpoint through everything that comes after pretraining, beside two that learned less.
+
+    python -m scripts.demo_downstream outputs/demo --stock outputs/demo-stock
+
+Three encoders of one shape go through the same recipes: the demo's, the same run begun from the weights that
+transformers' class draws (`make demo-stock`; left out where that folder is missing), and one that was never trained.
+Scores are of tiles cut from the other halves of the photographs. What each step writes stays in FOLDER-downstream.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, set_seed
+
+from dailymae_hf.downstream.compression_shift import table
+from dailymae_hf.modeling import DailyMAEForPreTraining
+from dailymae_hf.recipe import Recipe, load_recipe
+from recipes import evaluate, finetune, knn, linear_probe, segment
+from scripts.demo_mosaics import MOSAICS, write_mosaics
+
+CONFIGS = Path(__file__).parent.parent / "recipes" / "configs" / "downstream"
+# Column of the table: (entry point, its recipe, what is read from its scores).
+STEPS: dict[str, tuple[Any, type[Recipe], str, str]] = {
+    "20 nearest neighbours": (knn, knn.KnnRecipe, "knn_demo", "knn_accuracy_20"),
+    "linear probe": (linear_probe, linear_probe.LinearProbeRecipe, "linear_demo", "accuracy"),
+    "fine-tuned": (finetune, finetune.FinetuneRecipe, "finetune_demo", "accuracy"),
+    "segmentation, mean IoU": (segment, segment.SegmentationRecipe, "segment_demo", "mean_iou"),
+}
+
+
+def random_encoder(like: Path, folder: Path) -> Path:
+    """Save an encoder of the same shape with MAE's first weights; returns its folder."""
+    set_seed(0)
+    DailyMAEForPreTraining(AutoConfig.from_pretrained(like)).save_pretrained(folder)
+    shutil.copy(like / "preprocessor_config.json", folder)
+    return folder
+
+
+def scores(name: str, checkpoint: Path, demo: Path, output: Path) -> dict[str, float]:
+    """Run every step on one checkpoint: column -> score in [0, 1]."""
+    found = {}
+    for column, (entry, kind, config, key) in STEPS.items():
+        print(f"\n{name}: {column}", flush=True)
+        keys = {"model_name_or_path": checkpoint, "output_dir": output / config.removesuffix("_demo")}
+        if entry is segment:
+            keys["dataset"] = demo / "mosaics"
+        else:
+            keys |= {"train_beton": demo / "train.beton", "eval_beton": demo / "validation.beton"}
+        result = entry.run(load_recipe(CONFIGS / f"{config}.yaml", as_words(keys), kind))
+        found[column] = result.scores[key]
+    return found
+
+
+def compression_shift(demo: Path, output: Path) -> str:
+    """The table of the fine-tuned classifier in `output` on other qualities and sizes."""
+    keys = {
+        "model_name_or_path": output / "finetune",
+        "output_dir": output / "evaluate",
+        "betons": {"the file as trained": str(demo / "validation.beton")},
+        "images": demo / "photographs" / "validation",
+    }
+    recipe = load_recipe(CONFIGS / "evaluate_demo.yaml", as_words(keys), evaluate.EvaluationRecipe)
+    return table(evaluate.run(recipe))
+
+
+def as_words(keys: dict[str, Any]) -> list[str]:
+    """Keys and values as a command line has them."""
+    return [word for key, value in keys.items() for word in (f"--{key}", str(value))]
+
+
+def comparison(rows: dict[str, dict[str, float]], chance: float) -> str:
+    """One line an encoder, one column a score, in per cent."""
+    width = max(map(len, rows))
+    lines = [" " * width + "  " + "  ".join(STEPS)]
+    for name, row in rows.items():
+        cells = "  ".join(f"{row[column]:{len(column)}.1%}" for column in STEPS)
+        lines.append(f"{name:<{width}}  {cells}")
+    return "\n".join([*lines, f"(chance is {chance:.0%}; of {MOSAICS['validation']} mosaics, and of tiles)"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("demo", type=Path, help="output folder of `make demo`")
+    parser.add_argument("--stock", type=Path, help="output folder of `make demo-stock`")
+    arguments = parser.parse_args()
+    demo, output = arguments.demo, Path(f"{arguments.demo}-downstream")
+    write_mosaics(demo / "mosaics", MOSAICS)
+    encoders = {"pretrained": demo}
+    if arguments.stock is not None and (arguments.stock / "model.safetensors").is_file():
+        encoders["pretrained from stock weights"] = arguments.stock
+    encoders["never trained"] = random_encoder(demo, output / "random")
+    rows = {
+        name: scores(name, checkpoint, demo, output if checkpoint == demo else output / checkpoint.name)
+        for name, checkpoint in encoders.items()
+    }
+    shift = compression_shift(demo, output)
+    print(f"\nThe fine-tuned classifier and compression shift\n{shift}")
+    print(f"\nThree encoders on tiles that none has seen\n{comparison(rows, 1 / 10)}")
+    print(f"\nclassifiers, results and logs are in {output}")
+
+
+if __name__ == "__main__":
+    main()
