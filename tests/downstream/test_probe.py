@@ -137,3 +137,14 @@ def test_logits_at_other_sizes_come_from_the_same_head():
     with torch.no_grad():
         expected = probe(images).logits
         torch.testing.assert_close(classifier_logits(probe.fold().eval(), images), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_resumed_probe_equals_an_unbroken_one(tmp_path):
+    options = {"save_strategy": "steps", "save_steps": 5, "num_train_epochs": 2}
+    torch.manual_seed(0)
+    unbroken = probe_trainer(tmp_path / "a", **options)
+    unbroken.train()
+    resumed = probe_trainer(tmp_path / "b", **options)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-5"))
+    for name, tensor in unbroken.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
