@@ -1,5 +1,6 @@
 """README and docs say nothing that does not run: Python blocks are executed, commands run or are taken apart."""
 
+import importlib
 import os
 import re
 import shlex
@@ -11,9 +12,11 @@ import pytest
 from accelerate.commands.launch import launch_command_parser
 
 from dailymae_hf.cli import main as dailymae
+from dailymae_hf.downstream.classifier import build_classifier
+from dailymae_hf.downstream.trainer import classification_processor
 from dailymae_hf.hub import image_processor
 from dailymae_hf.modeling import DailyMAEForPreTraining, mae_config
-from dailymae_hf.recipe import load_recipe
+from dailymae_hf.recipe import Recipe, load_recipe
 from scripts.demo_photographs import cut_tiles
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +53,9 @@ def folder(tmp_path_factory):
     config = mae_config("tiny", image_size=64, num_hidden_layers=1, decoder_num_hidden_layers=1)
     DailyMAEForPreTraining(config).save_pretrained(folder / "outputs/demo")
     image_processor(64, (0.5,) * 3, (0.25,) * 3).save_pretrained(folder / "outputs/demo")
+    classifier = folder / "outputs/demo-downstream/finetune"
+    build_classifier(DailyMAEForPreTraining(config), ["cat", "coffee"]).save_pretrained(classifier)
+    classification_processor(64, (0.5,) * 3, (0.25,) * 3).save_pretrained(classifier)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for command in commands("dailymae"):
@@ -72,7 +78,7 @@ def test_python_block_runs(text, folder):
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_command_is_one_we_know(words):
-    assert words[0] in {"make", "dailymae", "accelerate", *OTHERS}
+    assert words[0] in {"make", "dailymae", "accelerate", "python", *OTHERS}
 
 
 @pytest.mark.parametrize("words", commands("make"), ids=" ".join)
@@ -91,6 +97,15 @@ def test_launch_command_is_understood(words, monkeypatch):
     recipe, *overrides = launch.training_script_args
     # On this machine there may be no device with bf16, which the large recipes ask for.
     load_recipe(recipe, [*overrides, "--bf16", "false", "--output_dir", os.devnull])
+
+
+@pytest.mark.parametrize("words", commands("python"), ids=" ".join)
+def test_recipe_command_is_understood(words, monkeypatch):
+    """The entry point is there, and takes the recipe and the keys that follow it."""
+    monkeypatch.chdir(ROOT)
+    entry = importlib.import_module(words[1].removesuffix(".py").replace("/", "."))
+    (kind,) = (k for k in vars(entry).values() if isinstance(k, type) and issubclass(k, Recipe) and k is not Recipe)
+    load_recipe(words[2], words[3:], kind)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
