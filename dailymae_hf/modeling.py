@@ -11,20 +11,18 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 from transformers import initialization as init
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.vit_mae.modeling_vit_mae import (
     ViTMAEAttention,
     ViTMAEDecoder,
     ViTMAEEmbeddings,
     ViTMAEForPreTrainingOutput,
-    ViTMAELayer,
     ViTMAEModel,
-    eager_attention_forward,
 )
 from transformers.utils.generic import can_return_tuple
 
 from . import weight_names
 from .errors import CheckpointError, RecipeError
+from .layers import use_daily_layers
 from .masking import num_predicted, num_visible
 from .positions import cached_positions, sincos_positions
 
@@ -117,7 +115,7 @@ def _native_positions(stored: torch.Tensor) -> torch.Tensor:
 
 
 # What FSDP wraps. The stock list also names embeddings and decoder, whose weights the forward below uses directly.
-_WRAPPED_MODULES = ("ViTMAELayer", "_LastDecoderLayer")
+_WRAPPED_MODULES = ("DailyMAELayer",)
 
 
 class _Encoder(ViTMAEModel):
@@ -125,32 +123,6 @@ class _Encoder(ViTMAEModel):
 
     def init_weights(self) -> None:
         """Nothing: the whole model is initialised at once, by its parent."""
-
-
-class _LastDecoderLayer(ViTMAELayer):
-    """A ViTMAE layer that can compute only the tokens from `first` on; attention still reads all of them.
-
-    The output of visible tokens after the last layer is never looked at, so their queries and MLP need not be computed.
-    """
-
-    def forward(self, hidden_states: torch.Tensor, first: int = 0) -> torch.Tensor:
-        if first == 0:
-            return super().forward(hidden_states)
-        normed = self.layernorm_before(hidden_states)
-        attention = self.attention
-        query, key, value = (
-            projection(tokens).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
-            for projection, tokens in (
-                (attention.q_proj, normed[:, first:]),
-                (attention.k_proj, normed),
-                (attention.v_proj, normed),
-            )
-        )
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(attention.config._attn_implementation, eager_attention_forward)
-        dropout = attention.attention_dropout if self.training else 0.0
-        mixed, _ = attend(attention, query, key, value, None, dropout=dropout, scaling=attention.scaling)
-        hidden_states = hidden_states[:, first:] + self.dropout(attention.o_proj(mixed.flatten(2)))
-        return hidden_states + self.dropout(self.mlp(self.layernorm_after(hidden_states)))
 
 
 class DailyMAEForPreTraining(ViTMAEForPreTraining):
@@ -170,8 +142,8 @@ class DailyMAEForPreTraining(ViTMAEForPreTraining):
         super(ViTMAEForPreTraining, self).__init__(config)
         self.vit = _Encoder(config)
         self.decoder = ViTMAEDecoder(config, num_patches=self.vit.embeddings.patch_embeddings.num_patches)
-        layers = self.decoder.decoder_layers
-        layers[-1] = _LastDecoderLayer(layers[-1].attention.config)
+        use_daily_layers(self.vit.layers, config)
+        use_daily_layers(self.decoder.decoder_layers, self.decoder.decoder_layers[0].attention.config)
         self.mask_ratio = config.mask_ratio
         self.decoder_keep = 1.0
         self.register_load_state_dict_pre_hook(weight_names.rename_on_load)
@@ -304,7 +276,7 @@ class DailyMAEForPreTraining(ViTMAEForPreTraining):
         )
         for layer in decoder.decoder_layers[:-1]:
             hidden_states = layer(hidden_states)
-        hidden_states = decoder.decoder_layers[-1](hidden_states, 1 if all_patches else 1 + visible)
+        hidden_states = decoder.decoder_layers[-1](hidden_states, None, 1 if all_patches else 1 + visible)
         return decoder.decoder_pred(decoder.decoder_norm(hidden_states))
 
     @staticmethod

@@ -1,0 +1,246 @@
+"""Training steps per second: ours, stock ViTMAEForPreTraining and MAE's own formulation in plain torch, interleaved.
+
+    python benchmarks/bench_step.py --out benchmarks/results/step_cpu.json
+    python benchmarks/bench_step.py --size base --batch 256 --resolutions 224 192 160 128 --out ...     (on a GPU)
+
+A step is what the stock Trainer does with a batch that is on the device: forward under autocast, backward, fused AdamW,
+gradients cleared. All start from the same weights and see the same images and masks; that their losses agree is part of
+the result. A round visits every contender once, so that a slow minute of the machine hits all alike; ratios are taken
+round by round. Beside the wall clock stands processor time on a CPU, which other programs on the machine disturb less.
+MFU is MAE's FLOP count (dailymae_hf/flops.py) over what a large matrix product reaches on the same device just before.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from environment import environment
+from plain_mae import PlainMAE
+from transformers import ViTMAEForPreTraining
+
+from dailymae_hf.flops import TRAINING_FACTOR, mae_flops
+from dailymae_hf.modeling import DailyMAEForPreTraining, mae_config
+
+CONTENDERS = ("ours", "stock", "plain torch")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+LOSS_STEPS = 8
+
+
+class Contender:
+    """One model with its optimizer, ready to step."""
+
+    def __init__(self, name: str, args: argparse.Namespace, dtype: str, compiled: bool) -> None:
+        torch.manual_seed(0)
+        start = DailyMAEForPreTraining(mae_config(args.size))
+        if name == "ours":
+            model: torch.nn.Module = start
+        elif name == "stock":
+            model = ViTMAEForPreTraining(start.config)
+            model.load_state_dict(start.state_dict())
+        else:
+            model = PlainMAE(start, args.resolutions)
+        self.name, self.args, self.dtype = name, args, DTYPES[dtype]
+        self.native = start.config.image_size
+        self.model = model.to(args.device).train()
+        if args.checkpointing and name == "ours":
+            model.gradient_checkpointing_enable()
+        self.run = torch.compile(self.model) if compiled else self.model
+        self.optimizer = torch.optim.AdamW(
+            [p for p in self.model.parameters() if p.requires_grad], lr=1e-4, betas=(0.9, 0.95), fused=True
+        )
+
+    def loss(self, images: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        if self.name == "plain torch":
+            return self.run(images, noise)
+        # Stock takes other sizes only when told to, and then resamples its positions in every step.
+        other = {"interpolate_pos_encoding": True} if self.name == "stock" and images.shape[-1] != self.native else {}
+        return self.run(images, noise=noise, **other).loss
+
+    def step(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        with torch.autocast(self.args.device, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            loss = self.loss(*batch)
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+
+def make_batch(args: argparse.Namespace, resolution: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    patches = (resolution // mae_config(args.size).patch_size) ** 2
+    images = torch.randn(args.batch, 3, resolution, resolution, generator=generator)
+    noise = torch.rand(args.batch, patches, generator=generator)
+    return images.to(args.device), noise.to(args.device)
+
+
+def synchronize(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def timed(device: str, work: Callable[[], Any]) -> tuple[float, float]:
+    """Wall and processor seconds of `work`."""
+    synchronize(device)
+    wall, processor = time.perf_counter(), time.process_time()
+    work()
+    synchronize(device)
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+def matmul_flops(device: str, dtype: str) -> float:
+    """FLOP/s of a large square matrix product, the best of ten."""
+    side = 8192 if device == "cuda" else 2048
+    matrix = torch.randn(side, side, device=device, dtype=DTYPES[dtype])
+    for _ in range(2):
+        matrix @ matrix
+    return 2 * side**3 / min(timed(device, lambda: matrix @ matrix)[0] for _ in range(10))
+
+
+def measure(args: argparse.Namespace, dtype: str, compiled: bool, resolution: int) -> dict[str, Any]:
+    """Speeds of all contenders at one setting, interleaved."""
+    names = [name for name in CONTENDERS if name in args.contenders]
+    contenders = {name: Contender(name, args, dtype, compiled) for name in names}
+    batch = make_batch(args, resolution)
+    losses = {
+        name: [contender.step(make_batch(args, resolution, seed)).item() for seed in range(LOSS_STEPS)]
+        for name, contender in contenders.items()
+    }
+    memory = {}
+    if args.device == "cuda":
+        for name, contender in contenders.items():
+            others = torch.cuda.memory_allocated() - held(contender)
+            torch.cuda.reset_peak_memory_stats()
+            contender.step(batch)
+            memory[name] = (torch.cuda.max_memory_allocated() - others) / 2**20
+    else:
+        memory = {name: peak_memory(args, name, dtype, resolution) for name in names} if not compiled else {}
+    steps = {name: steps_for(args, contenders[name], batch) for name in names}
+    wall: dict[str, list[float]] = {name: [] for name in names}
+    processor: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(args.rounds):
+        for name in names if number % 2 == 0 else names[::-1]:
+            contender = contenders[name]
+            seconds = timed(args.device, lambda c=contender, n=steps[name]: [c.step(batch) for _ in range(n)])
+            wall[name].append(steps[name] * args.batch / seconds[0])
+            processor[name].append(steps[name] * args.batch / seconds[1])
+    work = TRAINING_FACTOR * mae_flops(mae_config(args.size), resolution)
+    peak = args.peak * 1e12 if args.peak else matmul_flops(args.device, dtype)
+    row: dict[str, Any] = {}
+    for name in names:
+        speed = statistics.median(wall[name])
+        row[name] = {
+            "images_per_second": round(speed, 2),
+            "lowest": round(min(wall[name]), 2),
+            "highest": round(max(wall[name]), 2),
+            "mfu": round(speed * work / peak, 3),
+            "peak_memory_mib": round(memory[name]) if name in memory else None,
+            "largest_loss_difference": max(abs(a - b) for a, b in zip(losses[name], losses[names[0]], strict=True)),
+        }
+        if args.device == "cpu":
+            row[name]["images_per_processor_second"] = round(statistics.median(processor[name]), 2)
+        if name != "ours" and "ours" in names:
+            row[name]["ours_is_faster_by"] = ratio(wall["ours"], wall[name])
+            if args.device == "cpu":
+                row[name]["ours_is_faster_by_in_processor_time"] = ratio(processor["ours"], processor[name])
+    return {"peak_tflops": round(peak / 1e12, 3), **row}
+
+
+def ratio(ours: list[float], theirs: list[float]) -> float:
+    return round(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)), 3)
+
+
+def held(contender: Contender) -> int:
+    """Bytes that weights and optimizer state of one contender take."""
+    tensors = [*contender.model.parameters(), *contender.model.buffers()]
+    tensors += [t for state in contender.optimizer.state.values() for t in state.values() if torch.is_tensor(t)]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor.device.type == "cuda")
+
+
+def steps_for(args: argparse.Namespace, contender: Contender, batch: tuple[torch.Tensor, torch.Tensor]) -> int:
+    seconds, _ = timed(args.device, lambda: contender.step(batch))
+    return max(1, round(args.seconds / seconds))
+
+
+def peak_memory(args: argparse.Namespace, name: str, dtype: str, resolution: int) -> float:
+    """MiB that three eager steps add to a process of their own that holds weights and batch."""
+    command = [sys.executable, __file__, "--peak-memory", name, "--dtypes", dtype, "--size", args.size]
+    command += ["--batch", str(args.batch), "--resolutions", str(resolution)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def print_peak_memory(args: argparse.Namespace) -> None:
+    contender = Contender(args.peak_memory, args, args.dtypes[0], compiled=False)
+    batch = make_batch(args, args.resolutions[0])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(3):
+        contender.step(batch)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--size", default="small", help="mae_config's name")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--resolutions", type=int, nargs="+", default=[224])
+    parser.add_argument("--dtypes", nargs="+", default=list(DTYPES), choices=DTYPES)
+    parser.add_argument("--modes", nargs="+", default=["eager", "compiled"], choices=["eager", "compiled"])
+    parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=4, help="measured per round and contender, one step at least")
+    parser.add_argument("--threads", type=int, help="of a CPU; all by default")
+    parser.add_argument("--peak", type=float, help="TFLOP/s to take MFU of; measured by a matrix product otherwise")
+    parser.add_argument("--checkpointing", action="store_true", help="activation checkpointing in ours")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--peak-memory", choices=CONTENDERS, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.peak_memory:
+        print_peak_memory(args)
+        return
+    table: dict[str, Any] = {}
+    speeds = []
+    for dtype in args.dtypes:
+        for mode in args.modes:
+            for resolution in args.resolutions:
+                torch._dynamo.reset()
+                row = measure(args, dtype, mode == "compiled", resolution)
+                table.setdefault(f"{dtype}, {mode}", {})[resolution] = row
+                print(f"{dtype}, {mode}, {resolution} px: {json.dumps(row)}", flush=True)
+    for resolution in args.resolutions:
+        rows = [row[resolution]["ours"]["images_per_second"] for row in table.values() if "ours" in row[resolution]]
+        if rows:
+            ratio_shown = mae_config(args.size).mask_ratio
+            speeds.append({"resolution": resolution, "mask_ratio": ratio_shown, "images_per_second": max(rows)})
+    device = torch.cuda.get_device_name() if args.device == "cuda" else environment()["processor"]
+    result = {
+        "environment": environment(),
+        "device": device,
+        "threads": torch.get_num_threads() if args.device == "cpu" else None,
+        "size": args.size,
+        "batch": args.batch,
+        "rounds": args.rounds,
+        "results": table,
+        # What `dailymae plan` reads: the fastest of our settings.
+        "throughput": {"step": speeds, "source": f"bench_step.py, {args.size}, batch {args.batch}, {device}"},
+    }
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
