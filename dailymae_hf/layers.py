@@ -36,7 +36,7 @@ def use_daily_layers(layers: nn.ModuleList, config: ViTMAEConfig) -> None:
 
 def _cast_once(tokens: torch.Tensor) -> torch.Tensor:
     """`tokens` in autocast's dtype: left to autocast, query, key and value projection would each cast them."""
-    if not torch.is_autocast_enabled(tokens.device.type):
+    if tokens.is_meta or not torch.is_autocast_enabled(tokens.device.type):
         return tokens
     return tokens.to(torch.get_autocast_dtype(tokens.device.type))
 
