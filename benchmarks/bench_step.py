@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Contender:
         torch.manual_seed(0)
         start = DailyMAEForPreTraining(mae_config(args.size))
         if name == "ours":
-            model: torch.nn.Module = start
+            model: Any = start
         elif name == "stock":
             model = ViTMAEForPreTraining(start.config)
             model.load_state_dict(start.state_dict())
@@ -52,7 +53,7 @@ class Contender:
         self.model = model.to(args.device).train()
         if args.checkpointing and name == "ours":
             model.gradient_checkpointing_enable()
-        self.run = torch.compile(self.model) if compiled else self.model
+        self.run: Callable[..., Any] = torch.compile(self.model) if compiled else self.model
         self.optimizer = torch.optim.AdamW(
             [p for p in self.model.parameters() if p.requires_grad], lr=1e-4, betas=(0.9, 0.95), fused=True
         )
@@ -71,6 +72,10 @@ class Contender:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return loss.detach()
+
+    def steps(self, batch: tuple[torch.Tensor, torch.Tensor], count: int) -> None:
+        for _ in range(count):
+            self.step(batch)
 
 
 def make_batch(args: argparse.Namespace, resolution: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -127,8 +132,7 @@ def measure(args: argparse.Namespace, dtype: str, compiled: bool, resolution: in
     processor: dict[str, list[float]] = {name: [] for name in names}
     for number in range(args.rounds):
         for name in names if number % 2 == 0 else names[::-1]:
-            contender = contenders[name]
-            seconds = timed(args.device, lambda c=contender, n=steps[name]: [c.step(batch) for _ in range(n)])
+            seconds = timed(args.device, partial(contenders[name].steps, batch, steps[name]))
             wall[name].append(steps[name] * args.batch / seconds[0])
             processor[name].append(steps[name] * args.batch / seconds[1])
     work = TRAINING_FACTOR * mae_flops(mae_config(args.size), resolution)

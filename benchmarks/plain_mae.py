@@ -5,6 +5,8 @@ mask tokens, all of them decoded and predicted, and the loss is taken over all p
 are one projection and attention is PyTorch's fused one, as in today's timm.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -28,7 +30,7 @@ class Block(nn.Module):
         return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
 
     @torch.no_grad()
-    def load(self, layer: nn.Module) -> None:
+    def load(self, layer: Any) -> None:
         attention = layer.attention
         parts = (attention.q_proj, attention.k_proj, attention.v_proj)
         self.qkv.weight.copy_(torch.cat([part.weight for part in parts]))
@@ -76,21 +78,21 @@ class PlainMAE(nn.Module):
         self._load(model)
 
     @torch.no_grad()
-    def _load(self, model: DailyMAEForPreTraining) -> None:
+    def _load(self, model: Any) -> None:
         embeddings, decoder = model.vit.embeddings, model.decoder
         self.cls_token.copy_(embeddings.cls_token)
         self.mask_token.copy_(decoder.mask_token)
-        for mine, theirs in (
+        for own, theirs in (
             (self.embed, embeddings.patch_embeddings.projection),
             (self.norm, model.vit.layernorm),
             (self.decoder_embed, decoder.decoder_embed),
             (self.decoder_norm, decoder.decoder_norm),
             (self.decoder_pred, decoder.decoder_pred),
         ):
-            mine.load_state_dict(theirs.state_dict())
-        for blocks, layers in ((self.blocks, model.vit.layers), (self.decoder_blocks, decoder.decoder_layers)):
-            for block, layer in zip(blocks, layers, strict=True):
-                block.load(layer)
+            own.load_state_dict(theirs.state_dict())
+        blocks: list[Any] = [*self.blocks, *self.decoder_blocks]
+        for block, layer in zip(blocks, [*model.vit.layers, *decoder.decoder_layers], strict=True):
+            block.load(layer)
 
     def forward(self, images: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Loss () of images (B, 3, S, S); noise (B, N) decides the mask."""

@@ -103,6 +103,8 @@ class DailyMAETrainer(ExactResumeTrainer):
             callbacks=callbacks,
             **kwargs,
         )
+        if hasattr(model, "decoder_keep"):
+            model.decoder_keep = args.decoder_keep
         if self.is_mae and train_beton is not None:
             self._add_schedule()
         for callback in self.callback_handler.callbacks:
@@ -294,7 +296,9 @@ class DailyMAETrainer(ExactResumeTrainer):
         patches = (size // config.patch_size) ** 2
         if not self.is_mae:
             return 1 + patches, TRAINING_FACTOR * encode_flops(config, size)
-        return 1 + num_visible(patches, self.mask_ratio), TRAINING_FACTOR * mae_flops(config, size, self.mask_ratio)
+        keep = getattr(self.core_model, "decoder_keep", 1.0)
+        flops = mae_flops(config, size, self.mask_ratio, decoder_keep=keep)
+        return 1 + num_visible(patches, self.mask_ratio), TRAINING_FACTOR * flops
 
     def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
         """FLOPs of one forward and backward pass over a batch (the stock count takes pixels for tokens)."""

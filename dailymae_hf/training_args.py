@@ -1,4 +1,4 @@
-"""The arguments of a pretraining run: transformers' own, with MAE's defaults and three more."""
+"""The arguments of a pretraining run: transformers' own, with MAE's defaults and four more."""
 
 import math
 from dataclasses import dataclass, field
@@ -38,6 +38,10 @@ class DailyMAETrainingArguments(TrainingArguments):
     resolution_schedule: dict[str, Any] | str | None = field(
         default=None,
         metadata={"help": "Resolution and mask ratio over the epochs; see dailymae_hf.schedule. Default: constant."},
+    )
+    decoder_keep: float = field(
+        default=1.0,
+        metadata={"help": "Share of the hidden patches that the decoder reconstructs, drawn at random; 1.0 is MAE."},
     )
 
     # Worked out from base_learning_rate, so that a change of batch or devices keeps MAE's linear rule.
@@ -110,6 +114,8 @@ class DailyMAETrainingArguments(TrainingArguments):
             value = getattr(self, name)
             if not low < value < high:
                 raise RecipeError(f"{name}: {value} is not above {low}" + (f" and below {high}" if high == 1 else ""))
+        if not 0 < self.decoder_keep <= 1:
+            raise RecipeError(f"decoder_keep: {self.decoder_keep} is not above 0 and at most 1")
         if self.weight_decay < 0:
             raise RecipeError(f"weight_decay: {self.weight_decay} is below 0")
         if self.learning_rate is not None and self.learning_rate <= 0:

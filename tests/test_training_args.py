@@ -91,6 +91,8 @@ def test_bf16_is_on_where_the_gpu_has_it(tmp_path, monkeypatch, available, suppo
         ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps"),
         ({"adam_beta2": 1.0}, "adam_beta2"),
         ({"weight_decay": -0.1}, "weight_decay"),
+        ({"decoder_keep": 0.0}, "decoder_keep"),
+        ({"decoder_keep": 1.5}, "decoder_keep"),
         ({"warmup_epochs": -1.0}, "warmup_epochs"),
         ({"warmup_epochs": 40.0, "num_train_epochs": 2}, "warmup_epochs.*num_train_epochs"),
         ({"warmup_steps": 10}, "warmup_steps.*warmup_epochs"),
