@@ -78,12 +78,14 @@ class Prices:
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """One stretch of epochs at one size. Rates are images/s of the whole run; `loader_rate` is None if unknown."""
+    """One stretch of epochs at one size. Rates are images/s of the whole run; `loader_rate` is None if unknown.
+    `pause_seconds` is the part of `seconds` that is validation, scores, pictures and checkpoints."""
 
     resolution: int
     mask_ratio: float
     epochs: int
     seconds: float
+    pause_seconds: float
     images_per_second: float
     step_rate: float
     loader_rate: float | None
@@ -128,12 +130,14 @@ def estimate_stage(stage: StageLike, epochs: int, conditions: Conditions) -> Sta
     else:
         rate, bottleneck = min((loader_rate, LOADER), (step_rate, STEP))
         balance = step_per_device / loader_per_core
-    seconds = epochs * (conditions.run.images_per_epoch / rate + throughput.epoch_seconds)
+    pause = throughput.epoch_seconds(stage.resolution)
+    seconds = epochs * (conditions.run.images_per_epoch / rate + pause)
     return StageEstimate(
         resolution=stage.resolution,
         mask_ratio=stage.mask_ratio,
         epochs=epochs,
         seconds=seconds,
+        pause_seconds=epochs * pause,
         images_per_second=rate,
         step_rate=step_rate,
         loader_rate=loader_rate,

@@ -5,20 +5,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import RecipeError
-from .estimate import Estimate
+from .estimate import LOADER, Estimate
 
 TOLERANCE = 0.02  # of the budget: an end this little past it is not worth a warning
 
 
 @dataclass(frozen=True)
 class PlannedEpochs:
-    """A stretch of epochs as it was planned. `wait` is the planned share of time that training waits for data."""
+    """A stretch of epochs as it was planned: seconds per epoch of training steps, of them waiting for data, and of
+    pauses (validation, scores, pictures, checkpoints)."""
 
     resolution: int
     epochs: int
-    seconds_per_epoch: float
-    images_per_second: float
+    train_seconds: float
+    wait_seconds: float
+    pause_seconds: float
+
+
+@dataclass(frozen=True)
+class Left:
+    """Planned seconds of a stretch: training (waiting included), waiting for data, pauses."""
+
+    train: float
     wait: float
+    pause: float
 
 
 @dataclass(frozen=True)
@@ -31,44 +41,35 @@ class Plan:
 
     @classmethod
     def from_estimate(cls, estimate: Estimate, budget_seconds: float | None = None) -> "Plan":
-        stages = tuple(
-            PlannedEpochs(
-                stage.resolution,
-                stage.epochs,
-                stage.seconds / stage.epochs,
-                stage.images_per_second,
-                max(0.0, 1 - stage.images_per_second / stage.step_rate) if stage.bottleneck == "loader" else 0.0,
-            )
-            for stage in estimate.stages
-        )
-        return cls(stages, estimate.start_seconds, budget_seconds)
+        stages = []
+        for stage in estimate.stages:
+            train = (stage.seconds - stage.pause_seconds) / stage.epochs
+            wait = train * (1 - stage.images_per_second / stage.step_rate) if stage.bottleneck == LOADER else 0.0
+            pause = stage.pause_seconds / stage.epochs
+            stages.append(PlannedEpochs(stage.resolution, stage.epochs, train, wait, pause))
+        return cls(tuple(stages), estimate.start_seconds, budget_seconds)
 
     @property
     def seconds(self) -> float:
         """When the planned run ends."""
-        return self.start_seconds + self.seconds_after(0.0)
+        left = self.left_at(0.0)
+        return self.start_seconds + left.train + left.pause
 
     @property
     def limit(self) -> float:
         """When the run has to end: the budget, or where there is none the plan itself."""
         return self.seconds if self.budget_seconds is None else self.budget_seconds
 
-    def stage_at(self, epoch: float) -> PlannedEpochs:
-        """The stage that `epoch` (a fraction of it gone, counted from 0) belongs to."""
-        end = 0
+    def left_at(self, epoch: float) -> "Left":
+        """What is planned from `epoch` (counted from 0, with its fraction) to the end."""
+        start, train, wait, pause = 0, 0.0, 0.0, 0.0
         for stage in self.stages:
-            end += stage.epochs
-            if epoch < end:
-                return stage
-        return self.stages[-1]
-
-    def seconds_after(self, epoch: float) -> float:
-        """Planned seconds from `epoch` to the end."""
-        start, seconds = 0, 0.0
-        for stage in self.stages:
-            seconds += max(0.0, start + stage.epochs - max(epoch, start)) * stage.seconds_per_epoch
+            epochs = max(0.0, start + stage.epochs - max(epoch, start))
+            train += epochs * stage.train_seconds
+            wait += epochs * stage.wait_seconds
+            pause += epochs * stage.pause_seconds
             start += stage.epochs
-        return seconds
+        return Left(train, wait, pause)
 
     def to_json(self) -> dict[str, Any]:
         stages = [dict(vars(stage)) for stage in self.stages]
@@ -112,7 +113,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Observed:
-    """What a run did between two logs: epochs (from, to), seconds, and the seconds of them spent waiting for data."""
+    """What a run did between two logs: epochs (from, to), seconds without pauses, and those spent waiting for data."""
 
     begin: float
     end: float
@@ -121,27 +122,25 @@ class Observed:
 
 
 def forecast(plan: Plan, elapsed: float, observed: Sequence[Observed]) -> Forecast:
-    """The end of a run that has lasted `elapsed` seconds: what is left as planned, times how much slower it goes.
+    """The end of a run that has lasted `elapsed` seconds: what is left as planned, its steps as slow as they are now.
 
-    Slowdown and reason come from the training time of the last half of `observed`, so that a slow start, or a stage
-    that went well, does not hide what is happening now.
+    Slowdown and reason come from the last half of `observed`, so that a slow start, or a stage that went well, does not
+    hide what is happening now.
     """
     recent = observed[len(observed) // 2 :]
-    seconds = sum(o.seconds for o in recent)
-    planned = sum(plan.seconds_after(o.begin) - plan.seconds_after(o.end) for o in recent)
+    stretches = [(plan.left_at(o.begin), plan.left_at(o.end)) for o in recent]
+    planned = sum(before.train - after.train for before, after in stretches)
+    planned_wait = sum(before.wait - after.wait for before, after in stretches)
+    seconds, waited = sum(o.seconds for o in recent), sum(o.waited for o in recent)
     slowdown = seconds / planned if planned > 0 else 1.0
-    end = elapsed + plan.seconds_after(observed[-1].end if observed else 0.0) * slowdown
-    waited = sum(o.waited for o in recent)
-    planned_wait = sum(
-        (plan.seconds_after(o.begin) - plan.seconds_after(o.end)) * plan.stage_at(o.begin).wait for o in recent
-    )
+    left = plan.left_at(observed[-1].end if observed else 0.0)
+    end = elapsed + left.train * slowdown + left.pause
     too_long = seconds - planned
-    if too_long <= 0:
+    if too_long <= 0.01 * planned:
         reason = "what came before took longer than planned"
     elif waited - planned_wait > 0.5 * too_long:
         share = waited / seconds
         reason = f"data wait, {share:.0%} of the time: the loader is slower than planned (more CPU cores, a local disk)"
     else:
-        step, planned_step = seconds - waited, planned - planned_wait
-        reason = f"step time, {step / planned_step:.2f} times the planned one"
+        reason = f"step time, {(seconds - waited) / (planned - planned_wait):.2f} times the planned one"
     return Forecast(end, plan.limit, slowdown, reason)

@@ -53,19 +53,27 @@ class LoaderSpeed:
 
 
 @dataclass(frozen=True)
+class EpochCost:
+    """Seconds of an epoch at `resolution` that are not training steps: validation, scores, pictures, checkpoints."""
+
+    resolution: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Throughput:
     """Measured speeds of one machine, and where they come from.
 
     `shared_cores`: the step runs on the cores that also load (training on a CPU), so their times add up instead of
-    overlapping. `start_seconds` passes once before the first step; `epoch_seconds` once per epoch (validation,
-    pictures, checkpoints). Without `loader` figures the loader is taken as never waited for, and reports say so.
+    overlapping; without `loader` figures there, the step's already hold the loading. `start_seconds` pass once, before
+    the first step. Without `loader` figures the loader is taken as never waited for, and reports say so.
     """
 
     step: tuple[StepSpeed, ...]
     loader: tuple[LoaderSpeed, ...] = ()
     shared_cores: bool = False
     start_seconds: float = 0.0
-    epoch_seconds: float = 0.0
+    epoch_costs: tuple[EpochCost, ...] = ()
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -77,8 +85,8 @@ class Throughput:
         ):
             if any(not rate > 0 for rate in rates):
                 raise RecipeError(f"throughput: {name} holds a speed that is not above zero: {rates}")
-        if self.start_seconds < 0 or self.epoch_seconds < 0:
-            raise RecipeError("throughput: start_seconds and epoch_seconds cannot be below zero")
+        if self.start_seconds < 0 or any(cost.seconds < 0 for cost in self.epoch_costs):
+            raise RecipeError("throughput: start_seconds and epoch_costs cannot be below zero")
 
     def step_rate(self, resolution: int, mask_ratio: float, flops: StepFlops) -> float:
         """Images/s of one device. Between measured settings seconds per image are linear in FLOPs; outside them the
@@ -93,6 +101,13 @@ class Throughput:
             return None
         points = ((s.resolution**2, 1.0 / s.images_per_second_per_core) for s in self.loader)
         return 1.0 / _interpolate(points, resolution**2, outside="constant")
+
+    def epoch_seconds(self, resolution: int) -> float:
+        """Seconds per epoch beside the training steps: linear in pixels between measured sizes, constant beyond."""
+        if not self.epoch_costs:
+            return 0.0
+        points = ((cost.resolution**2, cost.seconds) for cost in self.epoch_costs)
+        return _interpolate(points, resolution**2, outside="constant")
 
     def measured(self, resolution: int, mask_ratio: float) -> bool:
         """Whether the step was timed at exactly this setting (otherwise it is interpolated)."""
@@ -109,7 +124,8 @@ class Throughput:
             fields = dict(content)
             step = tuple(StepSpeed(**entry) for entry in fields.pop("step"))
             loader = tuple(LoaderSpeed(**entry) for entry in fields.pop("loader", ()))
-            return cls(step=step, loader=loader, **fields)
+            costs = tuple(EpochCost(**entry) for entry in fields.pop("epoch_costs", ()))
+            return cls(step=step, loader=loader, epoch_costs=costs, **fields)
         except (KeyError, TypeError) as error:
             raise RecipeError(f"throughput: {error}") from error
 

@@ -7,7 +7,7 @@ import pytest
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.plan import Conditions, Machines, Prices, Run, Throughput, estimate_run
 from dailymae_hf.plan.estimate import LOADER, SHARED, STEP
-from dailymae_hf.plan.throughput import LoaderSpeed, StepSpeed
+from dailymae_hf.plan.throughput import EpochCost, LoaderSpeed, StepSpeed
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,14 @@ def conditions(*, loader=(1000.0, 1500.0), machines=None, **throughput):
 
 def test_stages_add_up_in_their_order():
     schedule = [Stage(224)] * 3 + [Stage(160)] * 2 + [Stage(224)] * 5
-    plan = estimate_run("palindrome", schedule, conditions(start_seconds=20, epoch_seconds=2))
+    plan = estimate_run(
+        "palindrome", schedule, conditions(start_seconds=20, epoch_costs=(EpochCost(224, 2), EpochCost(160, 1)))
+    )
     assert [(s.resolution, s.epochs) for s in plan.stages] == [(224, 3), (160, 2), (224, 5)]
     # 10,000 of the 10,050 images fill whole batches: 50 s an epoch at 224 and 25 s at 160 on two devices
-    assert [s.seconds for s in plan.stages] == pytest.approx([3 * 52, 2 * 27, 5 * 52])
-    assert plan.seconds == pytest.approx(20 + 8 * 52 + 2 * 27)
+    assert [s.seconds for s in plan.stages] == pytest.approx([3 * 52, 2 * 26, 5 * 52])
+    assert [s.pause_seconds for s in plan.stages] == [6, 2, 10]
+    assert plan.seconds == pytest.approx(20 + 8 * 52 + 2 * 26)
     assert plan.epochs == 10
 
 

@@ -5,19 +5,19 @@ import pytest
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.plan import Conditions, Machines, Run, Throughput, estimate_run, fit_schedule
 from dailymae_hf.plan.fit import low_resolutions
-from dailymae_hf.plan.throughput import LoaderSpeed, StepSpeed
+from dailymae_hf.plan.throughput import EpochCost, LoaderSpeed, StepSpeed
 from dailymae_hf.schedule import ResolutionSchedule, check_keys
 
 
-def conditions(loader=(), start_seconds=5.0, epoch_seconds=1.0):
+def conditions(loader=()):
     return Conditions(
         run=Run(images=10_000, global_batch=100),
         machines=Machines(devices=1, cores_per_device=1),
         throughput=Throughput(
             step=(StepSpeed(224, 0.75, 100.0),),
             loader=loader,
-            start_seconds=start_seconds,
-            epoch_seconds=epoch_seconds,
+            start_seconds=5.0,
+            epoch_costs=(EpochCost(224, 1.0),),
         ),
         flops=lambda resolution, _: resolution**2.2,
     )

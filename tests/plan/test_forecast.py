@@ -8,7 +8,7 @@ import pytest
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.plan import Conditions, Machines, Run, Throughput, estimate_run
 from dailymae_hf.plan.forecast import Observed, Plan, forecast
-from dailymae_hf.plan.throughput import LoaderSpeed, StepSpeed
+from dailymae_hf.plan.throughput import EpochCost, LoaderSpeed, StepSpeed
 
 
 @dataclass(frozen=True)
@@ -24,20 +24,24 @@ def planned(budget=None, loader=(), start=30.0):
     conditions = Conditions(
         Run(images=1_000, global_batch=100),
         Machines(),
-        Throughput((StepSpeed(224, 0.75, 100.0),), loader=loader, start_seconds=start),
+        Throughput(
+            (StepSpeed(224, 0.75, 100.0),), loader=loader, start_seconds=start, epoch_costs=(EpochCost(224, 3.0),)
+        ),
         flops=lambda resolution, _: resolution**2,
     )
     return Plan.from_estimate(estimate_run("x", SCHEDULE, conditions), budget)
 
 
 def play(plan, until, step_factor=1.0, wait_factor=0.0, step=0.25):
-    """(elapsed, observations) at epoch `until` of a run that is slower than planned by constant factors."""
+    """(elapsed, observations) at epoch `until` of a run whose steps are slower than planned by constant factors."""
+    per_epoch = [stage for stage in plan.stages for _ in range(stage.epochs)]
     elapsed, observations, epoch = plan.start_seconds, [], 0.0
     while epoch < until - 1e-9:
-        base = step * plan.stage_at(epoch).seconds_per_epoch
+        stage = per_epoch[int(epoch)]
+        base = step * stage.train_seconds
         seconds = base * (step_factor + wait_factor)
         observations.append(Observed(epoch, epoch + step, seconds, base * wait_factor))
-        elapsed += seconds
+        elapsed += seconds + step * stage.pause_seconds
         epoch += step
     return elapsed, observations
 
@@ -76,7 +80,7 @@ def test_the_reason_is_what_grew(step_factor, wait_factor, reason):
 def test_waiting_that_was_planned_is_no_reason():
     # the loader limits at 224 by plan: half of the time is waiting
     plan = planned(loader=(LoaderSpeed(224, 50.0),))
-    assert plan.stages[0].wait == pytest.approx(0.5)
+    assert plan.stages[0].wait_seconds == pytest.approx(0.5 * plan.stages[0].train_seconds)
     told = forecast(plan, *play(plan, 2, step_factor=0.8, wait_factor=0.5))
     assert "step time" in told.reason
 

@@ -6,7 +6,7 @@ import pytest
 
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.plan import Throughput, parse_duration, read_throughput
-from dailymae_hf.plan.throughput import LoaderSpeed, StepSpeed
+from dailymae_hf.plan.throughput import EpochCost, LoaderSpeed, StepSpeed
 
 
 def pixels(resolution, mask_ratio):
@@ -61,8 +61,15 @@ def test_a_loader_that_was_not_measured_has_no_speed():
     assert measured(loader=()).loader_rate(224) is None
 
 
+def test_the_cost_of_an_epoch_is_linear_in_pixels_and_constant_beyond():
+    costs = measured(epoch_costs=(EpochCost(224, 6.0), EpochCost(160, 3.0)))
+    sizes = (224, ((160**2 + 224**2) / 2) ** 0.5, 160, 320, 64)
+    assert [costs.epoch_seconds(size) for size in sizes] == pytest.approx([6.0, 4.5, 3.0, 6.0, 3.0])
+    assert measured().epoch_seconds(224) == 0
+
+
 def test_results_file_round_trip(tmp_path):
-    before = measured(shared_cores=True, start_seconds=3.5, epoch_seconds=1.25)
+    before = measured(shared_cores=True, start_seconds=3.5, epoch_costs=(EpochCost(224, 1.25),))
     (tmp_path / "flat.json").write_text(json.dumps(before.to_json()))
     (tmp_path / "nested.json").write_text(json.dumps({"throughput": before.to_json(), "machine": "whatever"}))
     assert read_throughput(tmp_path / "flat.json") == before
