@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dailymae_hf.errors import DailyMAEError, RecipeError
+from dailymae_hf.plan.command import add_plan
 
 _SHOWN = 20  # broken samples that are printed one by one
 
@@ -189,7 +190,7 @@ def _print_broken(what: str, broken: Sequence[tuple[int, str]]) -> None:
         print(f"  and {len(broken) - _SHOWN} more")
 
 
-COMMANDS: list[Callable[[Any], None]] = [add_write, add_inspect, add_verify, add_convert]
+COMMANDS: list[Callable[[Any], None]] = [add_write, add_inspect, add_verify, add_convert, add_plan]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -14,6 +14,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from . import __version__
 from .callbacks import OnlineProbeCallback, PalindromeCallback, ThroughputCallback
+from .data.shards import BetonSource, is_beton_source, name_of
 from .recipe import RECIPE_NAME, Recipe
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _facts(trainer: "DailyMAETrainer") -> dict[str, Any]:
                 task_type="image-classification",
                 task_name="Image classification on frozen features",
                 dataset_type="beton",
-                dataset_name=Path(str(trainer.eval_beton)).name,
+                dataset_name=name_of(trainer.eval_beton),
                 metric_type="accuracy",
                 metric_name=f"{label}, accuracy",
                 metric_value=round(score, 4),
@@ -142,16 +143,15 @@ def _last(history: list[dict[str, float]], key: str) -> float | None:
     return next((entry[key] for entry in reversed(history) if key in entry), None)
 
 
-def _files(trainer: "DailyMAETrainer") -> list[tuple[str, Path]]:
+def _files(trainer: "DailyMAETrainer") -> list[tuple[str, BetonSource]]:
     given = (("training", trainer.train_beton), ("validation", trainer.eval_beton))
-    return [(kind, Path(path)) for kind, path in given if isinstance(path, str | Path)]
+    return [(kind, source) for kind, source in given if is_beton_source(source)]
 
 
-def _file_facts(kind: str, path: Path) -> dict[str, Any]:
+def _file_facts(kind: str, source: BetonSource) -> dict[str, Any]:
     from .data import inspect_beton
 
-    info = inspect_beton(path)
-    return {"kind": kind, "name": path.name, **info}
+    return {"kind": kind, "name": name_of(source), **inspect_beton(source)}
 
 
 def _device_name(device: torch.device) -> str:

@@ -43,8 +43,10 @@ class ModelArguments:
 class DataArguments:
     """The .beton files and what is done to a training image."""
 
-    train_beton: str = ""
-    eval_beton: str | None = None
+    # A path, a pattern (train-*.beton) or a list of both: several files are read as one.
+    train_beton: str | list[str] = ""
+    eval_beton: str | list[str] | None = None
+    local_folder: str | None = None  # a disk of this machine: the files are copied there first, once for all ranks
     crop_scale: tuple[float, float] = (0.2, 1.0)
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
     hflip: bool = True
@@ -67,6 +69,7 @@ class CallbackArguments:
     knn_bank_size: int = 20_000
     reconstruction_every_n_epochs: int = 10
     reconstruction_images: int = 8
+    plan: str | None = None  # what `dailymae plan --out` wrote: the run is held beside it
 
 
 @dataclass(kw_only=True)

@@ -4,7 +4,6 @@ The loader is deliberately not a `torch.utils.data.DataLoader`, so that neither 
 second time. What the Trainer would do to a DataLoader is done here: ranks, skipping on resume, owning the batches.
 """
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from transformers.utils import logging
 from .callbacks import DailyMAECallback, PalindromeCallback, ReadableProgressCallback
 from .callbacks.throughput import Stopwatch
 from .checkpoint import ExactResumeTrainer
+from .data.shards import BetonSource, find_betons, is_beton_source
 from .errors import RecipeError
 from .evaluation import gather_samples, validation_losses
 from .flops import TRAINING_FACTOR, encode_flops, mae_flops
@@ -47,7 +47,7 @@ class DailyMAETrainer(ExactResumeTrainer):
     Args:
         model: a `DailyMAEForPreTraining` (other models train as under the stock Trainer, from .beton files too).
         args: the run's arguments.
-        train_beton: path of the training file, or a loader with `BetonLoader`'s methods.
+        train_beton: the training file, a pattern or a list of files read as one, or a loader like `BetonLoader`.
         eval_beton: the same for validation; a loader must neither shuffle nor drop samples.
         loader_options: keyword arguments of the training `BetonLoader`: scale, ratio, hflip, on_error.
         train_dataset, eval_dataset: any data set instead of the files; ffcv is not needed then.
@@ -68,8 +68,8 @@ class DailyMAETrainer(ExactResumeTrainer):
         model: Any,
         args: DailyMAETrainingArguments,
         *,
-        train_beton: str | os.PathLike[str] | Any | None = None,
-        eval_beton: str | os.PathLike[str] | Any | None = None,
+        train_beton: BetonSource | Any | None = None,
+        eval_beton: BetonSource | Any | None = None,
         loader_options: Mapping[str, Any] | None = None,
         train_dataset: Any = None,
         eval_dataset: Any = None,
@@ -81,8 +81,9 @@ class DailyMAETrainer(ExactResumeTrainer):
         for beton, dataset, name in ((train_beton, train_dataset, "train"), (eval_beton, eval_dataset, "eval")):
             if beton is not None and dataset is not None:
                 raise RecipeError(f"{name}_beton and {name}_dataset are both given: one of them must be None")
-            if isinstance(beton, str | os.PathLike) and not Path(beton).is_file():
-                raise RecipeError(f"{name}_beton: there is no file {beton}; `dailymae write` makes one")
+            missing = [path for path in find_betons(beton) if not path.is_file()] if is_beton_source(beton) else []
+            if missing:
+                raise RecipeError(f"{name}_beton: there is no file {missing[0]}; `dailymae write` makes one")
         self.train_beton, self.eval_beton = train_beton, eval_beton
         self.loader_options = dict(loader_options or {})
         self.stopwatch = Stopwatch()
@@ -156,7 +157,7 @@ class DailyMAETrainer(ExactResumeTrainer):
     def get_train_dataloader(self) -> Any:
         if self.train_beton is None:
             return super().get_train_dataloader()
-        if not isinstance(self.train_beton, str | os.PathLike):
+        if not is_beton_source(self.train_beton):
             return self.train_beton
         if "train" not in self._loaders:
             from .data import BetonLoader
@@ -180,7 +181,7 @@ class DailyMAETrainer(ExactResumeTrainer):
         """The validation loader, at the model's full size; a path or loader as `eval_dataset` replaces the run's."""
         source = self.eval_beton if eval_dataset is None else eval_dataset
         loader: Any = source
-        if isinstance(source, str | os.PathLike) and Path(source).is_file():
+        if is_beton_source(source) and not isinstance(self.eval_dataset, dict):
             loader = self.fixed_loader(source)
         elif not hasattr(source, "set_resolution"):
             # Leaving out the last batch is for training, the stock method does it here too.
@@ -189,15 +190,15 @@ class DailyMAETrainer(ExactResumeTrainer):
         loader.set_resolution(self.model.config.image_size)
         return loader
 
-    def fixed_loader(self, path: str | os.PathLike[str], *, shuffle: bool = False) -> Any:
+    def fixed_loader(self, source: BetonSource, *, shuffle: bool = False) -> Any:
         """A loader of centre crops with no randomness but, where wanted, one fixed order. Kept for later calls."""
-        key = f"{os.fspath(path)}|{shuffle}"
+        key = f"{source}|{shuffle}"
         if key not in self._loaders:
             from .data import BetonLoader
 
             args = self.args
             self._loaders[key] = BetonLoader(
-                path,
+                source,
                 args.per_device_eval_batch_size,
                 resolution=self.model.config.image_size,
                 num_workers=args.dataloader_num_workers or None,
@@ -406,7 +407,7 @@ _stock_skip_first_batches = transformers.trainer.skip_first_batches
 def _pixel_statistics(
     beton: Any, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if isinstance(beton, str | os.PathLike) and (mean is None or std is None):
+    if is_beton_source(beton) and (mean is None or std is None):
         from .data import inspect_beton
 
         facts = inspect_beton(beton)["facts"]

@@ -4,6 +4,7 @@ from .base import DailyMAECallback
 from .log_file import LogFileCallback, append_log
 from .online_probe import OnlineProbeCallback
 from .palindrome import PalindromeCallback
+from .plan import PlanCallback
 from .progress import ReadableProgressCallback
 from .reconstruction import ReconstructionCallback
 from .throughput import ThroughputCallback
@@ -13,6 +14,7 @@ __all__ = [
     "LogFileCallback",
     "OnlineProbeCallback",
     "PalindromeCallback",
+    "PlanCallback",
     "ReadableProgressCallback",
     "ReconstructionCallback",
     "ThroughputCallback",

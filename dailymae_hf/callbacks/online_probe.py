@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from ..data.shards import is_beton_source
 from ..errors import RecipeError, ResumeError
 from ..evaluation import gather_samples
 from ..knn import knn_accuracy
@@ -143,7 +144,7 @@ class OnlineProbeCallback(DailyMAECallback):
         resolution = trainer.get_train_dataloader().resolution
         queries, labels = self._encode_all(trainer.get_eval_dataloader(), resolution)
         bank_loader = trainer.train_beton if self.bank is None else self.bank
-        if isinstance(bank_loader, str | os.PathLike):
+        if is_beton_source(bank_loader):
             bank_loader = trainer.fixed_loader(bank_loader, shuffle=True)
         bank, bank_labels = self._encode_all(bank_loader, resolution, self.bank_size)
         self.probe.eval()

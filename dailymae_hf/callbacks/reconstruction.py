@@ -1,6 +1,5 @@
 """Pictures of what the model reconstructs: the same validation images, every n epochs, as one PNG grid."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from ..data.shards import is_beton_source
 from ..masking import masking_noise
 from .base import DailyMAECallback
 
@@ -62,7 +62,7 @@ class ReconstructionCallback(DailyMAECallback):
         if state.is_world_process_zero:
             # Before the first epoch, while no iterator of this loader is under way.
             loader: Any = self.trainer.eval_beton
-            if isinstance(loader, str | os.PathLike):
+            if is_beton_source(loader):
                 loader = self.trainer.fixed_loader(loader, shuffle=True)
             batch = next(iter(loader))
             self._images = batch["pixel_values"][: self.num_images].to("cpu", copy=True)

@@ -32,9 +32,9 @@ def copy_to_local(
 ) -> list[Path]:
     """The paths of verified copies of `paths` in `folder`, made now where they are missing.
 
-    Safe to call from every rank at once. A copy carries the source's name and a digest of its path, size and time of
-    change: another version of the file gets another copy (older ones are left; the folder is scratch space). It takes
-    its name only after it was read back from the disk and compared with what was read from the source.
+    Safe to call from every rank at once. A copy keeps the source's name, in a folder named by a digest of its path,
+    size and time of change: another version of the file gets another copy (older ones are left; the folder is scratch
+    space). It takes its name only after it was read back from the disk and compared with what was read of the source.
 
     Raises:
         RecipeError: the folder cannot be made or has too little room; the message says how much is needed.
@@ -47,7 +47,7 @@ def copy_to_local(
     except OSError as error:
         raise RecipeError(f"local_folder: {folder} cannot be made: {error}") from error
     sources = [Path(path).resolve(strict=True) for path in paths]
-    targets = [folder / _local_name(source) for source in sources]
+    targets = [folder / _local_place(source) for source in sources]
     with _only_one(folder / ".copying.lock", what=f"a copy to {folder}"):
         missing = [(s, t) for s, t in zip(sources, targets, strict=True) if not _is_whole(s, t)]
         _require_room(folder, missing)
@@ -60,10 +60,10 @@ def copy_to_local(
     return targets
 
 
-def _local_name(source: Path) -> str:
+def _local_place(source: Path) -> Path:
     state = source.stat()
     digest = hashlib.blake2b(f"{source}|{state.st_size}|{state.st_mtime_ns}".encode(), digest_size=5).hexdigest()
-    return f"{source.stem}-{digest}{source.suffix}"
+    return Path(digest) / source.name
 
 
 def _is_whole(source: Path, target: Path) -> bool:
@@ -105,6 +105,7 @@ def _only_one(lock: Path, *, what: str) -> Iterator[None]:
 
 def _copy_verified(source: Path, target: Path, bar: "tqdm[object]") -> None:
     partial = _partial(target)
+    target.parent.mkdir(exist_ok=True)
     before = source.stat()
     checksum = 0
     with source.open("rb") as reading, partial.open("wb") as writing:

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -46,11 +46,19 @@ class BetonSet(Beton):
         return _map_behind_each_other([file.path for file in self.files], self.offsets)
 
 
-def is_beton_source(source: Any) -> bool:
+def is_beton_source(source: Any) -> TypeGuard[BetonSource]:
     """Whether `source` names .beton files: a path, a pattern, or a list of them."""
     if isinstance(source, list | tuple):
         return bool(source) and all(isinstance(entry, str | os.PathLike) for entry in source)
     return isinstance(source, str | os.PathLike)
+
+
+def name_of(source: Any) -> str:
+    """What people call it: the file's or pattern's name, or the first of a list and how many more."""
+    if isinstance(source, list | tuple) and source:
+        more = f" and {len(source) - 1} more" if len(source) > 1 else ""
+        return f"{Path(source[0]).name}{more}"
+    return Path(str(source)).name
 
 
 def find_betons(source: BetonSource) -> list[Path]:

@@ -2,10 +2,9 @@
 
 import argparse
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import RecipeError
 from .estimate import Conditions, Estimate, Machines, Prices, estimate_run
@@ -20,7 +19,9 @@ with --budget, the schedule that fits. Speeds are measured: from a results file 
 
 
 def add_plan(commands: Any) -> None:
-    parser = commands.add_parser("plan", help="hours, bottleneck and cost of a recipe; fit it to a budget", description=_ABOUT)
+    parser = commands.add_parser(
+        "plan", help="hours, bottleneck and cost of a recipe; fit it to a budget", description=_ABOUT
+    )
     parser.add_argument("--recipe", required=True, help="the YAML file of the run")
     parser.add_argument("--budget", metavar="TIME", help="18h, 90min, 1d6h: also solve for the schedule that fits")
     speed = parser.add_mutually_exclusive_group(required=True)
@@ -28,12 +29,18 @@ def add_plan(commands: Any) -> None:
     speed.add_argument("--measure", action="store_true", help="time this machine for a minute or so")
     speed.add_argument("--mfu", type=float, metavar="SHARE", help="instead of measuring: stated share of --peak-tflops")
     parser.add_argument("--peak-tflops", type=float, metavar="N", help="the device's peak, for --mfu")
-    parser.add_argument("--gpus", type=int, metavar="N", help="devices of the run (default: those of this machine, or 1)")
+    parser.add_argument(
+        "--gpus", type=int, metavar="N", help="devices of the run (default: those of this machine, or 1)"
+    )
     parser.add_argument("--cores-per-gpu", type=float, metavar="N", help="CPU cores that load for one device")
-    parser.add_argument("--scaling", type=float, default=1.0, metavar="SHARE", help="speed that a device keeps in company")
+    parser.add_argument(
+        "--scaling", type=float, default=1.0, metavar="SHARE", help="speed that a device keeps in company"
+    )
     parser.add_argument("--epochs", type=int, help="default: the recipe's")
     parser.add_argument("--images", type=int, help="training images (default: those in the recipe's file)")
-    parser.add_argument("--watts-per-gpu", type=float, default=0.0, help="with its share of the machine, for the energy")
+    parser.add_argument(
+        "--watts-per-gpu", type=float, default=0.0, help="with its share of the machine, for the energy"
+    )
     parser.add_argument("--price-per-gpu-hour", type=float, default=0.0)
     parser.add_argument("--price-per-kwh", type=float, default=0.0)
     parser.add_argument("--picture", type=Path, metavar="PNG", help="draw the schedules")
@@ -42,7 +49,7 @@ def add_plan(commands: Any) -> None:
 
 
 def run_plan(options: argparse.Namespace) -> int:
-    from ..build import model_config, training_images
+    from ..build import cores_per_rank, model_config, training_images
     from ..recipe import load_recipe
     from .report import draw_plan, format_plan
     from .schedules import conditions_of, fit_recipe_schedule, training_flops, usual_schedules
@@ -53,7 +60,7 @@ def run_plan(options: argparse.Namespace) -> int:
     recipe = load_recipe(options.recipe)
     training, config = recipe.training, model_config(recipe)
     epochs = options.epochs or int(training.num_train_epochs)
-    spec = training.resolution_schedule
+    spec = cast("dict[str, Any] | None", training.resolution_schedule)
     if options.mfu is not None:
         peak = options.peak_tflops * 1e12
         flops = training_flops(config)
@@ -65,13 +72,12 @@ def run_plan(options: argparse.Namespace) -> int:
         config,
         images=options.images or training_images(recipe),
         global_batch=training.per_device_train_batch_size * training.gradient_accumulation_steps * devices,
-        machines=Machines(devices, options.cores_per_gpu or _cores(recipe), options.scaling),
+        machines=Machines(devices, options.cores_per_gpu or cores_per_rank(recipe), options.scaling),
         throughput=throughput,
     )
     prices = Prices(options.watts_per_gpu, options.price_per_gpu_hour, options.price_per_kwh)
     estimates = [
-        estimate_run(name, stages, conditions, prices)
-        for name, stages in usual_schedules(spec, epochs, config).items()
+        estimate_run(name, stages, conditions, prices) for name, stages in usual_schedules(spec, epochs, config).items()
     ]
     if budget is not None:
         fitted = fit_recipe_schedule(budget, spec, epochs, config, conditions)
@@ -104,23 +110,17 @@ def _measured(recipe: "Recipe", epochs: int) -> Throughput:
     from .measure import measure
     from .schedules import sizes_to_measure
 
-    sizes = sizes_to_measure(recipe.training.resolution_schedule, epochs, model_config(recipe))
+    spec = cast("dict[str, Any] | None", recipe.training.resolution_schedule)
+    sizes = sizes_to_measure(spec, epochs, model_config(recipe))
     return measure(recipe, build_trainer, sizes)
-
-
-def _cores(recipe: "Recipe") -> float:
-    from ..data.writer import available_cores
-
-    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return recipe.training.dataloader_num_workers or max(1, available_cores() // ranks_here)
 
 
 def _notes(conditions: Conditions, options: argparse.Namespace) -> list[str]:
     """What the figures take for granted."""
     run, machines, throughput = conditions.run, conditions.machines, conditions.throughput
     notes = [
-        f"{machines.devices} devices, {machines.cores_per_device:g} cores each; {run.images_per_epoch:,} of {run.images:,} "
-        f"images per epoch in steps of {run.global_batch:,}"
+        f"{machines.devices} devices, {machines.cores_per_device:g} cores each; {run.images_per_epoch:,} of "
+        f"{run.images:,} images per epoch in steps of {run.global_batch:,}"
     ]
     if machines.devices > 1 and machines.scaling == 1:
         notes.append("assumed: a device is as fast among others as alone (--scaling states another share)")

@@ -1,4 +1,4 @@
-"""`resolution_schedule: {fit: 18h}`: measured, fitted and written down before the first step, the same on every rank."""
+"""`resolution_schedule: {fit: 18h}`: measured, fitted and written down before the first step, the same on all ranks."""
 
 import json
 import logging
@@ -63,7 +63,7 @@ def _choose(
     recipe: "Recipe", build: Callable[["Recipe"], "DailyMAETrainer"], budget: float, spec: dict[str, Any]
 ) -> dict[str, Any]:
     """What plan.json holds, from this machine's speed and that of the other ranks."""
-    from ..build import model_config, training_images
+    from ..build import cores_per_rank, model_config, training_images
 
     training, config = recipe.training, model_config(recipe)
     epochs = int(training.num_train_epochs)
@@ -75,7 +75,7 @@ def _choose(
         config,
         images=training_images(recipe),
         global_batch=training.effective_batch_size,
-        machines=Machines(devices=training.world_size, cores_per_device=recipe.cores_per_rank),
+        machines=Machines(devices=training.world_size, cores_per_device=cores_per_rank(recipe)),
         throughput=throughput,
     )
     fitted = fit_recipe_schedule(budget, spec, epochs, config, conditions)

@@ -45,6 +45,7 @@ def copy_slowly(source, folder, started):
     """Writes the first bytes of a copy and then hangs, as a machine under load would."""
 
     def hang(source, target, bar):
+        target.parent.mkdir()
         local_copy._partial(target).write_bytes(b"half")
         started.set()
         time.sleep(60)
@@ -77,7 +78,7 @@ def test_a_copier_that_is_killed_lets_the_next_go_on(source, tmp_path):
     first.join(10)
     (target,) = copy_to_local([source], tmp_path / "local", progress=False)
     assert target.read_bytes() == source.read_bytes()
-    assert not list((tmp_path / "local").glob("*.partial"))
+    assert not list((tmp_path / "local").rglob("*.partial"))
 
 
 def test_a_second_call_copies_nothing(source, tmp_path, monkeypatch):
@@ -101,6 +102,7 @@ def test_files_of_one_name_in_two_folders_do_not_meet(source, tmp_path):
     other.write_bytes(b"another set")
     os.utime(other, ns=(source.stat().st_atime_ns, source.stat().st_mtime_ns))
     first, second = copy_to_local([source, other], tmp_path / "local", progress=False)
+    assert first.name == second.name == source.name
     assert second.read_bytes() == b"another set"
     assert first.read_bytes() == source.read_bytes()
 
@@ -115,7 +117,7 @@ def test_a_disk_that_changes_bytes_is_found_out(source, tmp_path, monkeypatch):
     monkeypatch.setattr(local_copy.os, "fsync", fsync_and_flip)
     with pytest.raises(BetonError, match="other bytes"):
         copy_to_local([source], tmp_path / "local", progress=False)
-    assert not list((tmp_path / "local").glob("*.beton"))
+    assert not list((tmp_path / "local").rglob("*.beton"))
 
 
 def test_a_source_that_changes_meanwhile_is_named(source, tmp_path, monkeypatch):
