@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,7 @@ def _small_recipe(recipe: "Recipe", folder: Path, sizes: Sequence[int]) -> "Reci
         "warmup_epochs": 0.0,
         "resolution_schedule": {"kind": "stages", "stages": stages},
         "report_to": "none",
+        "logging_strategy": "no",
         "disable_tqdm": True,
         "push_to_hub": False,
         "resume_from_checkpoint": None,
@@ -106,18 +108,17 @@ def _small_recipe(recipe: "Recipe", folder: Path, sizes: Sequence[int]) -> "Reci
 
 
 class _FirstBatches:
-    """A loader whose epochs end after a few batches; everything else is the loader's own."""
+    """A loader whose epochs have so many batches, beginning anew where the file ends; all else is the loader's own."""
 
     def __init__(self, loader: Any, batches: int) -> None:
-        self._loader, self._batches = loader, min(batches, len(loader))
+        self._loader, self._batches = loader, batches
 
     def __len__(self) -> int:
         return self._batches
 
     def __iter__(self) -> Iterator[Any]:
-        batches = iter(self._loader)
-        for _ in range(self._batches):
-            yield next(batches)
+        endless = chain.from_iterable(repeat(self._loader))
+        return islice(endless, self._batches)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)

@@ -35,10 +35,10 @@ def stages_of(spec: Mapping[str, Any] | None, epochs: int, config: "ViTMAEConfig
 def usual_schedules(spec: Mapping[str, Any] | None, epochs: int, config: "ViTMAEConfig") -> dict[str, list[Stage]]:
     """Name -> stages of the recipe's own schedule and of the paper's kinds: constant, palindrome, rising, falling.
 
-    The paper's sizes for 224, 192 and 160, are two and four patches of 16 narrower; so they are for other models.
+    The paper goes from 224 to 192 and 160, six and five sevenths; other models get the nearest multiple of their patch.
     """
     full, patch = config.image_size, config.patch_size
-    sizes = [size for size in (full - 4 * patch, full - 2 * patch, full) if size > 0]
+    sizes = sorted({round(full * sevenths / 7 / patch) * patch for sevenths in (5, 6, 7)} - {0})
     specs: dict[str, Mapping[str, Any] | None] = {f"constant {full}": None}
     if len(sizes) > 1:
         low = sizes[-2]
