@@ -19,10 +19,10 @@ from .modeling import DailyMAEForPreTraining, mae_config
 from .trainer import DailyMAETrainer
 
 if TYPE_CHECKING:
-    from .recipe import Recipe
+    from .recipe import PretrainRecipe
 
 
-def model_config(recipe: "Recipe") -> ViTMAEConfig:
+def model_config(recipe: "PretrainRecipe") -> ViTMAEConfig:
     """The config that the recipe's model will have; no weights are made."""
     arguments = recipe.model
     if arguments.model_name_or_path:
@@ -33,7 +33,7 @@ def model_config(recipe: "Recipe") -> ViTMAEConfig:
     return mae_config(arguments.model_size, **sizes)
 
 
-def build_model(recipe: "Recipe") -> DailyMAEForPreTraining:
+def build_model(recipe: "PretrainRecipe") -> DailyMAEForPreTraining:
     """The model with its initial weights, which the recipe's seed decides, or those it starts from."""
     if recipe.model.model_name_or_path:
         return DailyMAEForPreTraining.from_pretrained(recipe.model.model_name_or_path)
@@ -45,12 +45,12 @@ def build_model(recipe: "Recipe") -> DailyMAEForPreTraining:
     return model
 
 
-def training_images(recipe: "Recipe") -> int:
+def training_images(recipe: "PretrainRecipe") -> int:
     """Samples of the training files."""
     return len(open_betons(recipe.data.train_beton))
 
 
-def cores_per_rank(recipe: "Recipe") -> int:
+def cores_per_rank(recipe: "PretrainRecipe") -> int:
     """Cores that load for one rank: what the recipe says, else this machine's, shared by its ranks."""
     ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return recipe.training.dataloader_num_workers or max(1, available_cores() // ranks_here)
@@ -63,7 +63,7 @@ def _nearby(source: BetonSource | None, local_folder: str | None) -> Any:
     return copy_to_local(find_betons(source), local_folder)
 
 
-def build_callbacks(recipe: "Recipe") -> list[TrainerCallback]:
+def build_callbacks(recipe: "PretrainRecipe") -> list[TrainerCallback]:
     """The callbacks that the recipe asks for."""
     wanted = recipe.callbacks
     callbacks: list[TrainerCallback] = [ThroughputCallback(), LogFileCallback()]
@@ -86,7 +86,7 @@ def build_callbacks(recipe: "Recipe") -> list[TrainerCallback]:
     return callbacks
 
 
-def build_trainer(recipe: "Recipe") -> DailyMAETrainer:
+def build_trainer(recipe: "PretrainRecipe") -> DailyMAETrainer:
     """The trainer of the recipe's run, ready to train."""
     data = recipe.data
     train_beton, eval_beton = (_nearby(source, data.local_folder) for source in (data.train_beton, data.eval_beton))

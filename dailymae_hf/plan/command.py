@@ -12,7 +12,7 @@ from .forecast import Plan
 from .throughput import Throughput, parse_duration, read_throughput
 
 if TYPE_CHECKING:
-    from ..recipe import Recipe
+    from ..recipe import PretrainRecipe
 
 _ABOUT = """What a run takes at constant resolution, with the palindrome and with other schedules, what limits it, and,
 with --budget, the schedule that fits. Speeds are measured: from a results file (--throughput) or now (--measure)."""
@@ -57,7 +57,7 @@ def run_plan(options: argparse.Namespace) -> int:
     if (options.mfu is None) != (options.peak_tflops is None):
         raise RecipeError("--mfu and --peak-tflops: a stated speed needs both")
     budget = None if options.budget is None else parse_duration(options.budget, field="--budget")
-    recipe = load_recipe(options.recipe)
+    recipe: PretrainRecipe = load_recipe(options.recipe)
     training, config = recipe.training, model_config(recipe)
     epochs = options.epochs or int(training.num_train_epochs)
     spec = cast("dict[str, Any] | None", training.resolution_schedule)
@@ -105,7 +105,7 @@ def _fit_name(budget: str, fitted: int, asked: int) -> str:
     return f"fits {budget}" if fitted == asked else f"fits {budget} with fewer epochs"
 
 
-def _measured(recipe: "Recipe", epochs: int) -> Throughput:
+def _measured(recipe: "PretrainRecipe", epochs: int) -> Throughput:
     from ..build import build_trainer, model_config
     from .measure import measure
     from .schedules import sizes_to_measure

@@ -23,7 +23,7 @@ from transformers.trainer_utils import IntervalStrategy
 from .throughput import EpochCost, LoaderSpeed, StepSpeed, Throughput
 
 if TYPE_CHECKING:
-    from ..recipe import Recipe
+    from ..recipe import PretrainRecipe
     from ..trainer import DailyMAETrainer
 
 WARM_UP_STEPS = 3
@@ -36,7 +36,9 @@ def process_seconds() -> float:
     return time.time() - psutil.Process().create_time()
 
 
-def measure(recipe: "Recipe", build: Callable[["Recipe"], "DailyMAETrainer"], sizes: Sequence[int]) -> Throughput:
+def measure(
+    recipe: "PretrainRecipe", build: Callable[["PretrainRecipe"], "DailyMAETrainer"], sizes: Sequence[int]
+) -> Throughput:
     """Speeds of the recipe's run on this machine, at each of `sizes` (pixels) and the mask ratio of the model.
 
     Every rank of a distributed run has to call it; each gets its own figures. Takes about 15 steps per size, one
@@ -81,7 +83,7 @@ def measure(recipe: "Recipe", build: Callable[["Recipe"], "DailyMAETrainer"], si
             torch.cuda.empty_cache()
 
 
-def _small_recipe(recipe: "Recipe", folder: Path, sizes: Sequence[int]) -> "Recipe":
+def _small_recipe(recipe: "PretrainRecipe", folder: Path, sizes: Sequence[int]) -> "PretrainRecipe":
     """The recipe with an epoch per size and one more at the first, every callback's work in each epoch, and nothing
     written but to `folder`."""
     stages = [{"resolution": size, "share": 1 / (len(sizes) + 1)} for size in [*sizes, sizes[0]]]
@@ -186,7 +188,7 @@ class _Clock(TrainerCallback):
         excess = sum(epoch.warm_up - self.warm_up * epoch.step - self.refill_seconds for epoch in self.epochs[:-1])
         return max(0.0, excess)
 
-    def epoch_seconds(self, size: int, recipe: "Recipe", steps_per_epoch: int) -> float:
+    def epoch_seconds(self, size: int, recipe: "PretrainRecipe", steps_per_epoch: int) -> float:
         """Seconds of an epoch of the whole recipe that are not training: scores, pictures, validation, checkpoints."""
         training, callbacks = recipe.training, recipe.callbacks
         per_epoch = {

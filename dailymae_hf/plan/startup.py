@@ -16,7 +16,7 @@ from .schedules import conditions_of, fit_recipe_schedule, sizes_to_measure
 from .throughput import EpochCost, LoaderSpeed, StepSpeed, Throughput, parse_duration
 
 if TYPE_CHECKING:
-    from ..recipe import Recipe
+    from ..recipe import PretrainRecipe
     from ..trainer import DailyMAETrainer
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 PLAN_NAME = "plan.json"
 
 
-def fit_at_start(recipe: "Recipe", build: Callable[["Recipe"], "DailyMAETrainer"]) -> "Recipe":
+def fit_at_start(recipe: "PretrainRecipe", build: Callable[["PretrainRecipe"], "DailyMAETrainer"]) -> "PretrainRecipe":
     """The recipe with the schedule and epochs that fit its budget; any other recipe as it is.
 
     Times the machine for a minute or so (`measure`) on every rank, takes the slowest rank's figures, solves on the
@@ -60,7 +60,10 @@ def fit_at_start(recipe: "Recipe", build: Callable[["Recipe"], "DailyMAETrainer"
 
 
 def _choose(
-    recipe: "Recipe", build: Callable[["Recipe"], "DailyMAETrainer"], budget: float, spec: dict[str, Any]
+    recipe: "PretrainRecipe",
+    build: Callable[["PretrainRecipe"], "DailyMAETrainer"],
+    budget: float,
+    spec: dict[str, Any],
 ) -> dict[str, Any]:
     """What plan.json holds, from this machine's speed and that of the other ranks."""
     from ..build import cores_per_rank, model_config, training_images
