@@ -63,6 +63,8 @@ class DailyMAETrainingArguments(TrainingArguments):
     bf16: bool | None = field(
         default=None, metadata={"help": "bfloat16 autocast. Default: where the GPU has it, not on a CPU."}
     )
+    # The stock default, declared again: without it mypy cannot tell the type that `__post_init__` assigns.
+    use_cpu: bool = field(default=False, metadata={"help": "Stay on the CPU. Becomes true where there is no GPU."})
     # The batch size sets the learning rate, so a shorter last batch would be trained with the wrong one.
     dataloader_drop_last: bool = field(default=True, metadata={"help": "Leave out the last, incomplete batch."})
     # The stock filter writes the average of earlier losses for a NaN, so that a diverged run looks like a stalled one,

@@ -6,7 +6,8 @@ import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import DistributedType
-from transformers.models.vit_mae.modeling_vit_mae import ViTMAELayer
+
+from dailymae_hf.layers import DailyMAELayer
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted([*ROOT.glob("accelerate_config*.yaml"), *ROOT.glob("accelerate_configs/*.yaml")])
@@ -39,5 +40,5 @@ def test_the_kinds_are_what_the_names_say():
 def test_fsdp_wraps_a_layer_that_the_model_has_and_saves_whole():
     config = load_config_from_file(str(BY_NAME["fsdp2"])).fsdp_config
     assert config["fsdp_version"] == 2
-    assert config["fsdp_transformer_layer_cls_to_wrap"] == ViTMAELayer.__name__
+    assert config["fsdp_transformer_layer_cls_to_wrap"] == DailyMAELayer.__name__
     assert config["fsdp_state_dict_type"] == "FULL_STATE_DICT"
