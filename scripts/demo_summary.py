@@ -12,9 +12,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from dailymae_hf.callbacks.log_file import LOG_NAME, read_log
 from dailymae_hf.callbacks.reconstruction import FOLDER
 from dailymae_hf.data import inspect_beton
+from dailymae_hf.recipe import RECIPE_NAME
 
 Lines = list[dict[str, Any]]
 
@@ -37,9 +40,9 @@ def scores(lines: Lines) -> str:
 
 
 def summary(folder: Path, beside: Path | None = None) -> str:
-    """The report on the run in `folder`. Raises FileNotFoundError if it left no log."""
+    """The report on the run in `folder`. Raises FileNotFoundError if it left no log or recipe."""
     lines = read_log(folder / LOG_NAME)
-    validation = inspect_beton(folder / "validation.beton")
+    validation = inspect_beton(yaml.safe_load((folder / RECIPE_NAME).read_text())["eval_beton"])
     classes = validation["num_classes"]
     rows = [
         ("trained", f"{logged(lines, 'epoch')[-1]:g} epochs, {logged(lines, 'step')[-1]} steps"),

@@ -26,10 +26,12 @@ def write_run(folder, lines):
 @pytest.fixture
 def run(tmp_path, photographs):
     write_run(tmp_path / "demo", LINES)
+    (tmp_path / "data").mkdir()
     rows = {"image": [image.resize((32, 32)) for _, image in photographs[:4]], "label": [0, 1, 2, 3]}
     features = Features({"image": Image(), "label": ClassLabel(names=["a", "b", "c", "d"])})
     dataset = Dataset.from_dict(rows, features=features)
-    write_beton(dataset, tmp_path / "demo" / "validation.beton", workers=1, progress=False)
+    write_beton(dataset, tmp_path / "data" / "validation.beton", workers=1, progress=False)
+    (tmp_path / "demo" / "recipe.yaml").write_text(f"eval_beton: {tmp_path}/data/validation.beton\n")
     return tmp_path / "demo"
 
 
