@@ -1,43 +1,25 @@
 """The scaling simulation at the limits where the answer is known."""
 
-import importlib.util
 import math
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture(scope="module")
-def simulation():
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        spec = importlib.util.spec_from_file_location("simulate_scaling", BENCHMARKS / "simulate_scaling.py")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["simulate_scaling"] = module
-        spec.loader.exec_module(module)
-        yield module
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-        sys.modules.pop("simulate_scaling", None)
+import simulate_scaling as simulation
 
 
 @pytest.fixture(scope="module")
-def base(simulation):
+def base():
     return simulation.Assumptions()
 
 
-def test_one_machine_of_one_gpu_needs_no_network(simulation, base):
+def test_one_machine_of_one_gpu_needs_no_network(base):
     step = simulation.simulate_step(1, replace(base, gpus_per_machine=1, global_batch=512, step_noise=0))
     assert step.allreduce == step.exposed == step.waiting_for_slowest == 0
     assert step.seconds == pytest.approx(512 / 1980)
 
 
-def test_without_computing_the_whole_allreduce_is_exposed(simulation, base):
+def test_without_computing_the_whole_allreduce_is_exposed(base):
     a = replace(base, gpu_images_per_second=1e12, step_fixed_seconds=0)
     step = simulation.simulate_step(8, a)
     assert step.exposed == pytest.approx(step.allreduce, rel=1e-3)
@@ -48,7 +30,7 @@ def test_without_computing_the_whole_allreduce_is_exposed(simulation, base):
     assert step.allreduce == pytest.approx(wire + inside + hops)
 
 
-def test_an_endless_network_leaves_only_the_computing(simulation, base):
+def test_an_endless_network_leaves_only_the_computing(base):
     a = replace(
         base, network_bytes_per_second=1e18, gpu_link_bytes_per_second=1e18, hop_seconds=0, step_fixed_seconds=0
     )
@@ -57,7 +39,7 @@ def test_an_endless_network_leaves_only_the_computing(simulation, base):
     assert one.seconds / many.seconds == pytest.approx(64)
 
 
-def test_buckets_hold_all_gradients_and_end_with_the_backward_pass(simulation, base):
+def test_buckets_hold_all_gradients_and_end_with_the_backward_pass(base):
     buckets = simulation.bucket_ready_times(2.0, base)
     assert sum(size for _, size in buckets) == pytest.approx(base.gradient_bytes)
     times = [when for when, _ in buckets]
@@ -66,18 +48,18 @@ def test_buckets_hold_all_gradients_and_end_with_the_backward_pass(simulation, b
 
 
 @pytest.mark.parametrize("ranks", [2, 8, 64, 512])
-def test_the_slowest_of_many(simulation, ranks):
+def test_the_slowest_of_many(ranks):
     drawn = np.random.default_rng(0).standard_normal((4000, ranks)).max(axis=1)
     assert simulation.slowest_of(ranks) == pytest.approx(drawn.mean(), abs=5 * drawn.std() / 4000**0.5)
 
 
-def test_a_slow_loader_sets_the_pace_and_is_named(simulation, base):
+def test_a_slow_loader_sets_the_pace_and_is_named(base):
     a = replace(base, core_images_per_second=10)
     row = simulation.summary(simulation.simulate_step(1, a), a)
     assert row["limit"] == "loader"
     assert row["images_per_second"] == pytest.approx(960)
 
 
-def test_every_assumption_says_where_it_is_from(simulation):
+def test_every_assumption_says_where_it_is_from():
     origins = [f.metadata["origin"] for f in simulation.fields(simulation.Assumptions)]
     assert all(len(origin) > 5 for origin in origins)

@@ -1,0 +1,57 @@
+"""Put on record what the demo's runs ended with: `make demo demo-stock` first, then
+
+    python benchmarks/demo_scores.py outputs/demo outputs/demo-stock --out benchmarks/results/demo.json
+
+Accuracies are of tiles from the halves of the photographs that training never saw; the linear probe learns beside
+pretraining on unmasked training tiles, the 20 nearest neighbours are found by cosine among the training tiles.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import yaml
+from environment import environment
+
+from dailymae_hf.callbacks.log_file import LOG_NAME, read_log
+from dailymae_hf.data import inspect_beton
+from dailymae_hf.recipe import RECIPE_NAME
+
+
+def record(folder: Path) -> dict[str, Any]:
+    """Speed, data wait, and scores by epoch of the run in `folder`, from its log and its resolved recipe."""
+    lines = read_log(folder / LOG_NAME)
+    recipe = yaml.safe_load((folder / RECIPE_NAME).read_text())
+    validation = inspect_beton(recipe["eval_beton"])
+    waits = [line["data_wait"] for line in lines if line.get("data_wait") is not None]
+    scored = [line for line in lines if line.get("probe_accuracy") is not None]
+    return {
+        "initialization": recipe["initialization"],
+        "train_seconds": [line["train_runtime"] for line in lines if "train_runtime" in line][-1],
+        "data_wait_mean": round(statistics.mean(waits), 4),
+        "chance": 1 / validation["num_classes"],
+        "validation_images": validation["num_samples"],
+        "scores": [
+            {key: round(line[key], 4) for key in ("epoch", "probe_accuracy", "knn_accuracy")} for line in scored
+        ],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="+", help="output folders of finished runs")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    runs = {folder.name: record(folder) for folder in args.folders}
+    for name, run in runs.items():
+        last = run["scores"][-1]
+        accuracy = f"linear probe {last['probe_accuracy']:.1%}, 20 nearest neighbours {last['knn_accuracy']:.1%}"
+        print(f"{name}: {accuracy}, chance {run['chance']:.0%}, {run['train_seconds']:.0f} s")
+    if args.out:
+        args.out.write_text(json.dumps({"environment": environment(), "runs": runs}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

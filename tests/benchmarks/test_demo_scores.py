@@ -1,0 +1,40 @@
+"""The demo's record holds what its logs hold."""
+
+import json
+
+import pytest
+from datasets import ClassLabel, Dataset, Features, Image
+from demo_scores import record
+
+from dailymae_hf.data import write_beton
+
+LINES = [
+    {"epoch": 1.0, "data_wait": 0.04, "probe_accuracy": None},
+    {"epoch": 5.0, "data_wait": None, "probe_accuracy": 0.25, "knn_accuracy": 0.5},
+    {"epoch": 10.0, "data_wait": 0.02, "probe_accuracy": 0.75, "knn_accuracy": 0.625},
+    {"epoch": 10.0, "train_runtime": 12.5},
+]
+
+
+@pytest.fixture
+def run(tmp_path, photographs):
+    rows = {"image": [image.resize((32, 32)) for _, image in photographs[:4]], "label": [0, 1, 2, 3]}
+    dataset = Dataset.from_dict(rows, features=Features({"image": Image(), "label": ClassLabel(names=list("abcd"))}))
+    write_beton(dataset, tmp_path / "validation.beton", workers=1, progress=False)
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LINES))
+    (tmp_path / "recipe.yaml").write_text(f"eval_beton: {tmp_path}/validation.beton\ninitialization: stock\n")
+    return tmp_path
+
+
+def test_record_is_what_the_log_says(run):
+    assert record(run) == {
+        "initialization": "stock",
+        "train_seconds": 12.5,
+        "data_wait_mean": 0.03,
+        "chance": 0.25,
+        "validation_images": 4,
+        "scores": [
+            {"epoch": 5.0, "probe_accuracy": 0.25, "knn_accuracy": 0.5},
+            {"epoch": 10.0, "probe_accuracy": 0.75, "knn_accuracy": 0.625},
+        ],
+    }
