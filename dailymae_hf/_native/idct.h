@@ -10,8 +10,15 @@
 #include "internal.h"
 
 enum {
-    DMAE_IDCT_UNIT = 4 /* blocks a vector transform may take at once: buffers are rounded up to it */
+    DMAE_IDCT_UNIT = 4, /* blocks a vector transform may take at once: buffers are rounded up to it */
+    DMAE_LANES = 8      /* blocks that the plain C takes at once */
 };
+
+/* Where plain C keeps a coefficient: DMAE_LANES blocks have theirs of one place side by side. `natural`: row * 8 +
+ * column. */
+static inline int32_t dmae_lane_place(int32_t block, int natural) {
+    return (block / DMAE_LANES * 64 + natural) * DMAE_LANES + block % DMAE_LANES;
+}
 
 /* Inverse DCT of `count` blocks side by side. `coefficients`: 64 each, padded with blocks up to a multiple of
  * DMAE_IDCT_UNIT; `bitmaps`: their non-zero AC coefficients in zigzag order (bit 0 ignored), padded alike.

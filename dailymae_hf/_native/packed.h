@@ -123,7 +123,8 @@ static inline __attribute__((always_inline)) int dmae_group_open(dmae_count_bits
     return before_values + at == size ? DMAE_OK : DMAE_CORRUPT;
 }
 
-typedef void dmae_expand(const dmae_group *g, int first, int last, int16_t *out);
+/* Spreads the values of a group's blocks [first, last), `done` blocks being in `out` already. */
+typedef void dmae_expand(const dmae_group *g, int first, int last, int16_t *out, int32_t done);
 
 /* Unpacks blocks [first, first + count) of a row: 64 coefficients each into `out`, in the order that `expand`
  * writes, and which AC coefficients are not zero into `bitmaps`. */
@@ -131,7 +132,7 @@ static inline __attribute__((always_inline)) int dmae_unpack_row_with(dmae_expan
                                                                       const dmae_packed_row *row, int32_t first,
                                                                       int32_t count, int16_t *out, uint64_t *bitmaps) {
     const uint8_t *at = row->groups;
-    int32_t last = first + count, index = 0;
+    int32_t last = first + count, index = 0, done = 0;
     uint8_t tail[DMAE_GROUP_MAX_BYTES + DMAE_GROUP_SLACK];
     dmae_group group;
     for (; index < first / DMAE_GROUP_BLOCKS; index++) {
@@ -159,16 +160,16 @@ static inline __attribute__((always_inline)) int dmae_unpack_row_with(dmae_expan
         }
         if (dmae_group_open(count_bits, bytes, size, blocks, wide_dc, &group) != DMAE_OK)
             return DMAE_CORRUPT;
-        expand(&group, from, to, out);
+        expand(&group, from, to, out, done);
         for (int i = from; i < to; i++)
-            *bitmaps++ = group.bitmap[i];
-        out += (to - from) * 64;
+            bitmaps[done++] = group.bitmap[i];
         at += size;
     }
     return DMAE_OK;
 }
 
-/* The readers of one instruction set. The scalar one writes natural order, the others vector order. */
+/* The readers of one instruction set: the scalar one writes DMAE_LANES blocks side by side, the others one block after
+ * the other in vector order. */
 typedef int dmae_unpack_row(const dmae_packed_row *row, int32_t first, int32_t count, int16_t *out, uint64_t *bitmaps);
 dmae_unpack_row dmae_unpack_row_scalar, dmae_unpack_row_portable, dmae_unpack_row_avx2, dmae_unpack_row_avx512;
 

@@ -19,7 +19,8 @@ static inline __m512i nibble_values(const uint8_t *p) {
     return _mm512_shuffle_epi8(values, _mm512_and_si512(pairs, _mm512_set1_epi8(15)));
 }
 
-static inline void expand(const dmae_group *g, int first, int last, int16_t *out) {
+static inline void expand(const dmae_group *g, int first, int last, int16_t *out, int32_t done) {
+    out += 64 * done;
     const __m512i order = _mm512_load_si512(from_zigzag);
     for (int i = first; i < last; i++, out += 64) {
         const uint8_t *v = g->values[i];

@@ -1,44 +1,8 @@
 /* A packed sample -> planes that cover a region: unpack the region's blocks, inverse DCT, row by row. */
-#include "idct.h"
-#include "packed.h"
+#include "packed_methods.h"
 
 /* Blocks unpacked before they are transformed: together they stay in the first-level cache. */
 enum { CHUNK = 64 };
-
-typedef struct dmae_methods {
-    dmae_unpack_row *unpack;
-    dmae_idct *idct[9]; /* by output side: 8, 4, 2 */
-    const uint8_t *order; /* of the coefficients, by zigzag position */
-} dmae_methods;
-
-#define METHODS(set, coefficient_order) \
-    {dmae_unpack_row_##set, {[8] = dmae_idct8_##set, [4] = dmae_idct4_##set, [2] = dmae_idct2_##set}, coefficient_order}
-
-static const dmae_methods methods_scalar = METHODS(scalar, dmae_zigzag);
-#if defined(__x86_64__)
-static const dmae_methods methods_portable = METHODS(portable, dmae_zigzag_to_vector);
-static const dmae_methods methods_avx2 = METHODS(avx2, dmae_zigzag_to_vector);
-static const dmae_methods methods_avx512 = METHODS(avx512, dmae_zigzag_to_vector);
-#elif defined(__aarch64__) && defined(__ARM_NEON)
-static const dmae_methods methods_portable = METHODS(portable, dmae_zigzag_to_vector);
-#endif
-
-static const dmae_methods *methods_for(int simd) {
-    switch (dmae_simd_level(simd)) {
-#if defined(__x86_64__)
-    case DMAE_SIMD_AVX512:
-        return &methods_avx512;
-    case DMAE_SIMD_AVX2:
-        return &methods_avx2;
-#endif
-#if defined(__x86_64__) || (defined(__aarch64__) && defined(__ARM_NEON))
-    case DMAE_SIMD_PORTABLE:
-        return &methods_portable;
-#endif
-    default:
-        return &methods_scalar;
-    }
-}
 
 /* libjpeg's rule: a subsampled component is reduced less, so that it does not need to be enlarged again. */
 static int side_of(const dmae_packed *p, const dmae_packed_component *c, int scale_num) {
@@ -82,14 +46,7 @@ static int fill_plane(const dmae_packed *p, const dmae_packed_component *c, cons
             status = methods->unpack(&packed, x.first + at, count, coefficients, bitmaps);
             if (status != DMAE_OK)
                 return status;
-            if (side == 1) {
-                for (int32_t i = 0; i < count; i++)
-                    dst[at + i] = dmae_idct_mean(coefficients[64 * i] * quant[0]);
-                continue;
-            }
-            memset(coefficients + 64 * count, 0, DMAE_IDCT_UNIT * 64 * sizeof *coefficients);
-            memset(bitmaps + count, 0, DMAE_IDCT_UNIT * sizeof *bitmaps);
-            methods->idct[side](coefficients, bitmaps, quant, count, dst + (ptrdiff_t)at * side, stride);
+            dmae_transform(methods, side, coefficients, bitmaps, quant, count, dst + (ptrdiff_t)at * side, stride);
         }
     }
     return DMAE_OK;
@@ -129,7 +86,7 @@ int dmae_packed_planes(const uint8_t *data, uint64_t size, uint32_t height, uint
     uint8_t *planes = dmae_scratch_get(scratch, DMAE_SLOT_PLANES, bytes);
     if (!planes)
         return DMAE_OUT_OF_MEMORY;
-    const dmae_methods *methods = methods_for(simd);
+    const dmae_methods *methods = dmae_methods_for(simd);
     for (int i = 0; i < p.count && status == DMAE_OK; i++) {
         out->plane[i].data = planes + offset[i];
         status = fill_plane(&p, &p.component[i], methods, xs[i], ys[i], sides[i], planes + offset[i],

@@ -95,7 +95,8 @@ static void widen(const dmae_group *g, int i, int16_t *out) {
             (int16_t)((int8_t)g->values[i][g->longs[i] + k] * 256 + g->values[i][k]);
 }
 
-static inline void expand(const dmae_group *g, int first, int last, int16_t *out) {
+static inline void expand(const dmae_group *g, int first, int last, int16_t *out, int32_t done) {
+    out += 64 * done;
     /* All joins before all spreads: a load that spans two recent stores would wait for them. */
     uint8_t values[DMAE_GROUP_BLOCKS][ROOM];
     for (int i = first; i < last; i++)

@@ -1,6 +1,7 @@
 /* Coefficients <-> packed sample (docs/packed-dct.md), whole images: the writer's and the converter's side. */
 #include <stdlib.h>
 
+#include "idct.h"
 #include "packed.h"
 
 /* Counts all bytes, keeps those that fit: so a caller with too small a buffer learns what is needed. */
@@ -169,10 +170,11 @@ int dmae_coefficients_pack(const dmae_coefficients *image, uint8_t *dst, uint64_
 
 static int unpack_component(const dmae_packed *p, const dmae_packed_component *from, dmae_component *to) {
     int status = DMAE_OK;
-    size_t row_blocks = (size_t)to->blocks_w;
+    const size_t row_blocks = (size_t)to->blocks_w, groups = (row_blocks + DMAE_LANES - 1) / DMAE_LANES;
     uint64_t *bitmaps = malloc(row_blocks * sizeof *bitmaps);
-    if (!bitmaps)
-        return DMAE_OUT_OF_MEMORY;
+    int16_t *side_by_side = malloc(groups * DMAE_LANES * 64 * sizeof *side_by_side), *block = to->blocks;
+    if (!bitmaps || !side_by_side)
+        status = DMAE_OUT_OF_MEMORY;
     for (int k = 0; k < 64; k++)
         to->quant[dmae_zigzag[k]] =
             (uint16_t)(from->quant_bytes == 1 ? from->quant[k] : dmae_load16(from->quant + 2 * k));
@@ -180,8 +182,12 @@ static int unpack_component(const dmae_packed *p, const dmae_packed_component *f
         dmae_packed_row row;
         status = dmae_packed_row_open(p, from, y, &row);
         if (status == DMAE_OK)
-            status = dmae_unpack_row_scalar(&row, 0, to->blocks_w, to->blocks + (size_t)y * row_blocks * 64, bitmaps);
+            status = dmae_unpack_row_scalar(&row, 0, to->blocks_w, side_by_side, bitmaps);
+        for (int32_t x = 0; x < to->blocks_w && status == DMAE_OK; x++, block += 64)
+            for (int k = 0; k < 64; k++)
+                block[k] = side_by_side[dmae_lane_place(x, k)];
     }
+    free(side_by_side);
     free(bitmaps);
     return status;
 }

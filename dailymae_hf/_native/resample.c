@@ -15,8 +15,8 @@ typedef struct job {
     dmae_column column[4];
     int8_t *rows[4]; /* [plane.height + taps][stride], after the horizontal pass */
     int16_t *line[4];
-    uint64_t *lanes; /* working room of the plain C pass */
-    uint8_t *tail;   /* room for a row of each channel, longer than the output's */
+    uint8_t *strip; /* working room of the plain C pass */
+    uint8_t *tail;  /* room for a row of each channel, longer than the output's */
     ptrdiff_t stride;
 } job;
 
@@ -83,26 +83,26 @@ static int make_tables(job *j, const dmae_planes *planes, const dmae_box *box, i
 
 static int make_rows(job *j, const dmae_planes *planes, dmae_scratch *scratch, int32_t out_width) {
     const size_t stride = aligned((size_t)out_width);
-    size_t total = 3 * stride, lanes = 0;
+    size_t total = 3 * stride, strip = 0;
     for (int c = 0; c < planes->count; c++) {
-        const size_t need = aligned(dmae_across_lanes(&j->across[c]));
-        lanes = need > lanes ? need : lanes;
-        total += (size_t)(planes->plane[c].height + j->down[c].taps + DMAE_SPARE_ROWS) * stride + 2 * stride;
+        const size_t need = aligned(dmae_across_strip(&j->across[c]));
+        strip = need > strip ? need : strip;
+        total += (size_t)(planes->plane[c].height + j->down[c].taps) * stride + 2 * stride;
     }
-    total += lanes;
+    total += strip;
     uint8_t *memory = dmae_scratch_get(scratch, DMAE_SLOT_ROWS, total);
     if (!memory)
         return DMAE_OUT_OF_MEMORY;
     j->stride = (ptrdiff_t)stride;
-    j->lanes = (uint64_t *)memory;
-    memory += lanes;
+    j->strip = memory;
+    memory += strip;
     j->tail = memory;
     memory += 3 * stride;
     for (int c = 0; c < planes->count; c++) {
         j->line[c] = (int16_t *)memory;
         memory += 2 * stride;
         j->rows[c] = (int8_t *)memory;
-        memory += (size_t)(planes->plane[c].height + j->down[c].taps + DMAE_SPARE_ROWS) * stride;
+        memory += (size_t)(planes->plane[c].height + j->down[c].taps) * stride;
         j->column[c] = (dmae_column){j->rows[c], j->stride, &j->down[c]};
     }
     return DMAE_OK;
@@ -144,7 +144,7 @@ int dmae_resample(const dmae_planes *planes, const dmae_box *box, int flip, int 
         if (j.shuffled[c])
             vector->across(&j.shuffle[c], plane->data, plane->stride, plane->height, j.rows[c], j.stride);
         else
-            dmae_across_scalar(&j.across[c], plane->data, plane->stride, plane->height, j.rows[c], j.stride, j.lanes);
+            dmae_across_scalar(&j.across[c], plane->data, plane->stride, plane->height, j.rows[c], j.stride, j.strip);
         narrow &= j.down[c].narrow != NULL;
     }
     if (vector && narrow) {

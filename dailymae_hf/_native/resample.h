@@ -76,12 +76,11 @@ typedef struct dmae_resampler {
 /* NULL where this build does not hold it. */
 extern const dmae_resampler *const dmae_resampler_portable, *const dmae_resampler_avx2, *const dmae_resampler_avx512;
 
-/* The same in plain C: any number of taps, any colour. `across` makes up to DMAE_SPARE_ROWS rows too many. `line` is
- * room for `width` sums of each plane. */
-#define DMAE_SPARE_ROWS 3
+/* The same in plain C: any number of taps, any colour. `strip`: room for dmae_across_strip bytes. `line` is room for
+ * `width` sums of each plane. */
 void dmae_across_scalar(const dmae_axis *axis, const uint8_t *src, ptrdiff_t src_stride, int32_t rows, int8_t *dst,
-                        ptrdiff_t dst_stride, uint64_t *lanes);
-size_t dmae_across_lanes(const dmae_axis *axis); /* bytes that `lanes` has to hold */
+                        ptrdiff_t dst_stride, uint8_t *strip);
+size_t dmae_across_strip(const dmae_axis *axis);
 void dmae_down_scalar(int color, int count, const dmae_column *column, int32_t y, int32_t width, int16_t *const *line,
                       uint8_t *const channel[3]);
 

@@ -4,57 +4,81 @@
 #include "internal.h"
 #include "resample.h"
 
-/* Four rows at a time, their samples side by side in the 16-bit lanes of a 64-bit word: one multiplication then serves
- * four outputs. No lane overflows, because the weights of an output sum to 128. */
-enum { ROWS = 4 };
-#define EVERY_LANE(x) (UINT64_C(0x0001000100010001) * (x))
+/* Sixteen rows at a time, their samples side by side, so that one weight serves sixteen sums and compilers vectorise
+ * the loops with whatever every machine of the kind has. No sum leaves 16 bits: the weights of an output sum to 128. */
+enum { ROWS = 16 };
 
-size_t dmae_across_lanes(const dmae_axis *axis) {
-    return ((size_t)axis->available + (size_t)axis->taps) * sizeof(uint64_t);
+size_t dmae_across_strip(const dmae_axis *axis) {
+    return ((size_t)axis->available + (size_t)axis->taps + ROWS) * ROWS;
 }
 
-static void side_by_side(const uint8_t *const row[ROWS], size_t from, size_t to, uint64_t *restrict lanes) {
-    const uint8_t *restrict a = row[0], *restrict b = row[1], *restrict c = row[2], *restrict d = row[3];
-    for (size_t x = from; x < to; x++)
-        lanes[x] = (uint64_t)a[x] | (uint64_t)b[x] << 16 | (uint64_t)c[x] << 32 | (uint64_t)d[x] << 48;
+/* 16 x 16 bytes, rows become columns. */
+static void turn(const uint8_t *src, ptrdiff_t stride, uint8_t *restrict out) {
+    for (int x = 0; x < ROWS; x++)
+        for (int r = 0; r < ROWS; r++)
+            out[ROWS * x + r] = src[r * stride + x];
 }
 
-static inline __attribute__((always_inline)) void four_rows(const dmae_axis *axis, int32_t taps,
-                                                            const uint64_t *restrict lanes, int8_t *const row[ROWS]) {
-    const uint64_t half = EVERY_LANE(1 << (DMAE_WEIGHT_BITS - 1)), centre = EVERY_LANE(128);
-    const uint8_t *restrict w = axis->narrow;
-    const int32_t *restrict start = axis->start;
-    int8_t *restrict a = row[0], *restrict b = row[1], *restrict c = row[2], *restrict d = row[3];
-    for (size_t i = 0, out = (size_t)axis->out; i < out; i++, w += taps) {
-        const uint64_t *p = lanes + start[i];
-        uint64_t sum = half;
-        for (int32_t t = 0; t < taps; t++)
-            sum += w[t] * p[t];
-        sum = sum >> DMAE_WEIGHT_BITS ^ centre;
-        a[i] = (int8_t)sum;
-        b[i] = (int8_t)(sum >> 16);
-        c[i] = (int8_t)(sum >> 32);
-        d[i] = (int8_t)(sum >> 48);
+/* Samples [0, count) of sixteen rows side by side, and up to fifteen more: rows are followed by DMAE_SLACK bytes. */
+static void fill_strip(const uint8_t *src, ptrdiff_t stride, int32_t rows, size_t count, uint8_t *strip) {
+    if (rows < ROWS) {
+        for (size_t x = 0; x < count; x++)
+            for (int32_t r = 0; r < ROWS; r++)
+                strip[ROWS * x + (size_t)r] = src[(r < rows ? r : rows - 1) * stride + (ptrdiff_t)x];
+        return;
+    }
+    for (size_t x = 0; x < count; x += ROWS)
+        turn(src + x, stride, strip + ROWS * x);
+}
+
+/* One output of sixteen rows, centred. `taps` is known to the compiler, for it to leave no loop inside another. */
+static inline __attribute__((always_inline)) void sixteen_rows(const uint8_t *restrict strip, int taps,
+                                                               const uint8_t *restrict w, uint8_t *restrict out) {
+    for (int r = 0; r < ROWS; r++) {
+        uint16_t sum = 1 << (DMAE_WEIGHT_BITS - 1);
+        for (int t = 0; t < taps; t++)
+            sum = (uint16_t)(sum + w[t] * strip[t * ROWS + r]);
+        out[r] = (uint8_t)(sum >> DMAE_WEIGHT_BITS ^ 128);
     }
 }
 
+#define OUTPUT_OF(taps)                                                                                       \
+    static __attribute__((noinline)) void output_of_##taps(const uint8_t *strip, const uint8_t *w, uint8_t *out) { \
+        sixteen_rows(strip, taps, w, out);                                                                    \
+    }
+OUTPUT_OF(2)
+OUTPUT_OF(4)
+OUTPUT_OF(6)
+OUTPUT_OF(8)
+OUTPUT_OF(10)
+OUTPUT_OF(12)
+OUTPUT_OF(14)
+OUTPUT_OF(16)
+
+typedef void output_of(const uint8_t *strip, const uint8_t *w, uint8_t *out);
+static output_of *const output_of_taps[DMAE_NARROW_TAPS / 2 + 1] = {
+    NULL, output_of_2, output_of_4, output_of_6, output_of_8, output_of_10, output_of_12, output_of_14, output_of_16};
+
+/* The last strip reaches back to be a whole one; only a plane of fewer rows is filled up. */
 static void across_narrow(const dmae_axis *axis, const uint8_t *src, ptrdiff_t src_stride, int32_t rows, int8_t *dst,
-                          ptrdiff_t dst_stride, uint64_t *lanes) {
-    const int32_t a = axis->start[0], b = axis->start[axis->out - 1];
-    for (int32_t y = 0; y < rows; y += ROWS) {
-        const uint8_t *from[ROWS];
-        int8_t *to[ROWS];
-        for (int32_t r = 0; r < ROWS; r++) { /* the last row again, where there is no fourth */
-            from[r] = src + (y + r < rows ? y + r : rows - 1) * src_stride;
-            to[r] = dst + (y + r) * dst_stride;
+                          ptrdiff_t dst_stride, uint8_t *strip) {
+    const int32_t a = axis->start[0], b = axis->start[axis->out - 1], first = a < b ? a : b;
+    const size_t count = (size_t)((a < b ? b : a) - first + axis->taps);
+    output_of *const output = output_of_taps[axis->taps / 2];
+    for (int32_t done = 0; done < rows; done += ROWS) {
+        const int32_t y = done + ROWS <= rows || rows < ROWS ? done : rows - ROWS;
+        const int32_t high = rows < ROWS ? rows : ROWS;
+        fill_strip(src + y * src_stride + first, src_stride, high, count, strip);
+        for (int32_t i = 0; i < axis->out; i += ROWS) {
+            uint8_t sums[ROWS * ROWS], turned[ROWS * ROWS];
+            for (int32_t k = 0; k < ROWS; k++) {
+                const int32_t at = i + k < axis->out ? i + k : axis->out - 1;
+                output(strip + (axis->start[at] - first) * ROWS, axis->narrow + at * axis->taps, sums + k * ROWS);
+            }
+            turn(sums, ROWS, turned);
+            for (int32_t r = 0; r < high; r++)
+                memcpy(dst + (y + r) * dst_stride + i, turned + r * ROWS, ROWS);
         }
-        side_by_side(from, (size_t)(a < b ? a : b), (size_t)((a < b ? b : a) + axis->taps), lanes);
-        if (axis->taps == 2)
-            four_rows(axis, 2, lanes, to);
-        else if (axis->taps == 4)
-            four_rows(axis, 4, lanes, to);
-        else
-            four_rows(axis, axis->taps, lanes, to);
     }
 }
 
@@ -76,28 +100,34 @@ static void across_wide(const dmae_axis *axis, const uint8_t *src, int8_t *dst) 
 }
 
 void dmae_across_scalar(const dmae_axis *axis, const uint8_t *src, ptrdiff_t src_stride, int32_t rows, int8_t *dst,
-                        ptrdiff_t dst_stride, uint64_t *lanes) {
+                        ptrdiff_t dst_stride, uint8_t *strip) {
     if (axis->narrow)
-        across_narrow(axis, src, src_stride, rows, dst, dst_stride, lanes);
+        across_narrow(axis, src, src_stride, rows, dst, dst_stride, strip);
     else
         for (int32_t y = 0; y < rows; y++)
             across_wide(axis, src + y * src_stride, dst + y * dst_stride);
 }
 
-/* One row of one plane: sums with DMAE_WEIGHT_BITS fractional bits, still centred. */
+/* One row of one plane: sums with DMAE_WEIGHT_BITS fractional bits, still centred. Two taps at a time. */
 static void down_narrow(const dmae_column *column, int32_t y, int32_t width, int16_t *restrict line) {
     const int32_t taps = column->axis->taps;
+    const ptrdiff_t stride = column->stride;
     const uint8_t *w = column->axis->narrow + (size_t)y * (size_t)taps;
-    const int8_t *p = column->rows + column->axis->start[y] * column->stride;
-    for (int32_t t = 0; t < taps; t += 2, p += 2 * column->stride) {
-        const int16_t first = w[t], second = w[t + 1];
-        const int8_t *restrict a = p, *restrict b = p + column->stride;
+    const int8_t *restrict p = column->rows + column->axis->start[y] * stride;
+    if (taps == 4) {
+        const int16_t a = w[0], b = w[1], c = w[2], d = w[3];
+        for (int32_t x = 0; x < width; x++)
+            line[x] = (int16_t)(a * p[x] + b * p[x + stride] + c * p[x + 2 * stride] + d * p[x + 3 * stride]);
+        return;
+    }
+    for (int32_t t = 0; t < taps; t += 2, p += 2 * stride) {
+        const int16_t a = w[t], b = w[t + 1];
         if (t == 0)
             for (int32_t x = 0; x < width; x++)
-                line[x] = (int16_t)(first * a[x] + second * b[x]);
+                line[x] = (int16_t)(a * p[x] + b * p[x + stride]);
         else
             for (int32_t x = 0; x < width; x++)
-                line[x] = (int16_t)(line[x] + first * a[x] + second * b[x]);
+                line[x] = (int16_t)(line[x] + a * p[x] + b * p[x + stride]);
     }
 }
 
@@ -117,9 +147,11 @@ static inline int32_t clamp(int32_t x, int32_t low, int32_t high) {
     return x < low ? low : x > high ? high : x;
 }
 
-/* a * b / 2^15, rounded: what pmulhrsw and sqrdmulh compute. */
-static inline int32_t multiply(int16_t a, int16_t b) {
-    return (a * b + (1 << 14)) >> 15;
+/* a * b / 2^15, rounded: what pmulhrsw and sqrdmulh compute. Written in 16 bits, as baseline vectors want it. */
+static inline __attribute__((always_inline)) int16_t multiply(int16_t a, int16_t b) {
+    const uint16_t low = (uint16_t)((uint16_t)a * (uint32_t)(uint16_t)b);
+    const int16_t high = (int16_t)((a * b) >> 16);
+    return (int16_t)(2 * high + (((low >> 14) + 1) >> 1));
 }
 
 /* Where vector code saturates at 16 bits, this clamps at 8: what leaves the former leaves the latter. */
@@ -127,14 +159,23 @@ static inline uint8_t to_level(int32_t x) {
     return (uint8_t)clamp((x + (1 << (DMAE_WEIGHT_BITS - 1)) + (128 << DMAE_WEIGHT_BITS)) >> DMAE_WEIGHT_BITS, 0, 255);
 }
 
+/* to_level(luma + chroma) in 16 bits, for sums of at most 2^14 and less than 2^15 in size. */
+static inline __attribute__((always_inline)) uint8_t mixed(int16_t luma, int16_t chroma) {
+    const int16_t more = chroma > 0 ? chroma : 0, less = (int16_t)(more - chroma);
+    const int16_t sum = (int16_t)(luma + (1 << (DMAE_WEIGHT_BITS - 1)) + (128 << DMAE_WEIGHT_BITS) + more);
+    const int16_t cut = (int16_t)((sum | sum >> 15) & 32767); /* 2^15 and more look negative: the largest then */
+    const int16_t left = (int16_t)(cut - less);
+    return (uint8_t)((left > 0 ? left : 0) >> DMAE_WEIGHT_BITS);
+}
+
 /* JFIF's conversion: factors as 16-bit fractions, what exceeds 1 by an addition. */
 static void convert_ycc(const int16_t *restrict luma, const int16_t *restrict blueness, const int16_t *restrict redness,
                         int32_t width, uint8_t *restrict r, uint8_t *restrict g, uint8_t *restrict b) {
     for (int32_t x = 0; x < width; x++) {
         const int16_t y = luma[x], cb = blueness[x], cr = redness[x];
-        r[x] = to_level(y + cr + multiply(cr, DMAE_CR_TO_R));
-        g[x] = to_level(y - multiply(cb, DMAE_CB_TO_G) - multiply(cr, DMAE_CR_TO_G));
-        b[x] = to_level(y + cb + multiply(cb, DMAE_CB_TO_B));
+        r[x] = mixed(y, (int16_t)(cr + multiply(cr, DMAE_CR_TO_R)));
+        g[x] = mixed(y, (int16_t)-(multiply(cb, DMAE_CB_TO_G) + multiply(cr, DMAE_CR_TO_G)));
+        b[x] = mixed(y, (int16_t)(cb + multiply(cb, DMAE_CB_TO_B)));
     }
 }
 
