@@ -1,7 +1,9 @@
 """Training steps per second: ours, stock ViTMAEForPreTraining and MAE's own formulation in plain torch, interleaved.
 
-    python benchmarks/bench_step.py --out benchmarks/results/step_cpu.json
+    python benchmarks/bench_step.py --resolutions 224 192 160 128 --out benchmarks/results/step.json
     python benchmarks/bench_step.py --size base --batch 256 --resolutions 224 192 160 128 --out ...     (on a GPU)
+
+It can be run in parts (`--dtypes float32 --modes eager`): a file of the same device, size and batch is added to.
 
 A step is what the stock Trainer does with a batch that is on the device: forward under autocast, backward, fused AdamW,
 gradients cleared. All start from the same weights and see the same images and masks; that their losses agree is part of
@@ -12,7 +14,6 @@ MFU is MAE's FLOP count (dailymae_hf/flops.py) over what a large matrix product 
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from environment import environment
+from environment import commit, environment
 from plain_mae import PlainMAE
 from transformers import ViTMAEForPreTraining
 
@@ -183,10 +184,17 @@ def peak_memory(args: argparse.Namespace, name: str, dtype: str, resolution: int
 def print_peak_memory(args: argparse.Namespace) -> None:
     contender = Contender(args.peak_memory, args, args.dtypes[0], compiled=False)
     batch = make_batch(args, args.resolutions[0])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far: building the model took more than it holds
+    before = resident("VmRSS")
     for _ in range(3):
         contender.step(batch)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print((resident("VmHWM") - before) / 1024)
+
+
+def resident(field: str) -> int:
+    """KiB of memory that this process holds (VmRSS), or held at most (VmHWM), as Linux counts them."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition(f"{field}:")[2].split()[0])
 
 
 def arguments() -> argparse.Namespace:
@@ -215,35 +223,61 @@ def main() -> None:
     if args.peak_memory:
         print_peak_memory(args)
         return
-    table: dict[str, Any] = {}
-    speeds = []
-    for dtype in args.dtypes:
-        for mode in args.modes:
-            for resolution in args.resolutions:
-                torch._dynamo.reset()
-                row = measure(args, dtype, mode == "compiled", resolution)
-                table.setdefault(f"{dtype}, {mode}", {})[resolution] = row
-                print(f"{dtype}, {mode}, {resolution} px: {json.dumps(row)}", flush=True)
-    for resolution in args.resolutions:
-        rows = [row[resolution]["ours"]["images_per_second"] for row in table.values() if "ours" in row[resolution]]
-        if rows:
-            ratio_shown = mae_config(args.size).mask_ratio
-            speeds.append({"resolution": resolution, "mask_ratio": ratio_shown, "images_per_second": max(rows)})
     device = torch.cuda.get_device_name() if args.device == "cuda" else environment()["processor"]
-    result = {
-        "environment": environment(),
+    setting = {
         "device": device,
         "threads": torch.get_num_threads() if args.device == "cpu" else None,
         "size": args.size,
         "batch": args.batch,
-        "rounds": args.rounds,
-        "results": table,
-        # What `dailymae plan` reads: the fastest of our settings.
-        "throughput": {"step": speeds, "source": f"bench_step.py, {args.size}, batch {args.batch}, {device}"},
     }
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+    table = earlier_results(args.out, setting)
+    for dtype in args.dtypes:
+        for mode in args.modes:
+            for resolution in args.resolutions:
+                torch._dynamo.reset()
+                row = {
+                    "commit": commit(),
+                    "rounds": args.rounds,
+                    **measure(args, dtype, mode == "compiled", resolution),
+                }
+                table.setdefault(f"{dtype}, {mode}", {})[str(resolution)] = row
+                print(f"{dtype}, {mode}, {resolution} px: {json.dumps(row)}", flush=True)
+                if args.out:
+                    write(args, setting, table)
+
+
+def earlier_results(out: Path | None, setting: dict[str, Any]) -> dict[str, Any]:
+    """The table of an earlier part in the same file, or an empty one."""
+    if out is None or not out.is_file():
+        return {}
+    content = json.loads(out.read_text())
+    different = [name for name, value in setting.items() if content.get(name) != value]
+    if different:
+        raise SystemExit(f"{out} was measured with another {different[0]}: give another file, or remove it")
+    return content["results"]
+
+
+def write(args: argparse.Namespace, setting: dict[str, Any], table: dict[str, Any]) -> None:
+    """All rows so far, and what `dailymae plan --throughput` reads: the fastest of our modes at each size."""
+    ratio_shown = mae_config(args.size).mask_ratio
+    fastest: dict[str, float] = {}
+    for mode in table.values():
+        for resolution, row in mode.items():
+            if "ours" in row:
+                fastest[resolution] = max(fastest.get(resolution, 0.0), row["ours"]["images_per_second"])
+    step = [
+        {"resolution": int(resolution), "mask_ratio": ratio_shown, "images_per_second": speed}
+        for resolution, speed in fastest.items()
+    ]
+    source = f"bench_step.py, {args.size}, batch {args.batch}, {setting['device']}"
+    result = {
+        "environment": environment(),
+        **setting,
+        "results": table,
+        "throughput": {"step": step, "source": source},
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

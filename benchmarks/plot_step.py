@@ -1,6 +1,6 @@
 """Draw a results file of bench_step.py: images per second of each contender, a panel per precision and mode.
 
-python benchmarks/plot_step.py benchmarks/results/step_cpu.json docs/images/step_cpu.png
+python benchmarks/plot_step.py benchmarks/results/step.json docs/images/step.png
 """
 
 import json

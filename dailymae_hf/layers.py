@@ -1,12 +1,33 @@
-"""A ViTMAE transformer layer that does the same with less: fewer casts, the fast attention, only the tokens wanted."""
+"""ViTMAE's parts that do the same with less: fewer casts, the fast attention, only the tokens wanted."""
 
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import ViTMAEConfig
+from torch.nn import functional as F
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.models.vit_mae.modeling_vit_mae import ViTMAEAttention, ViTMAELayer, eager_attention_forward
+from transformers.models.vit_mae.modeling_vit_mae import (
+    ViTMAEAttention,
+    ViTMAELayer,
+    ViTMAEPatchEmbeddings,
+    eager_attention_forward,
+)
+
+
+class DailyPatchEmbeddings(ViTMAEPatchEmbeddings):
+    """Same weights and result as `ViTMAEPatchEmbeddings`; takes patches that were already cut out as well."""
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """(B, 3, S, S) -> (B, N, D) as the stock module, or any patches (B, V, patch_size**2 * 3) -> (B, V, D).
+
+        Pixels of a patch lie row by row, channels innermost. A module of its own, and not a product in the model's
+        forward, because FSDP gathers a module's weights when it is called.
+        """
+        if pixel_values.ndim == 4:
+            return super().forward(pixel_values)
+        # The convolution's kernel is (D, C, P, P).
+        weight = self.projection.weight.permute(0, 2, 3, 1).flatten(1)
+        return F.linear(pixel_values, weight, self.projection.bias)
 
 
 class DailyMAELayer(ViTMAELayer):
@@ -28,10 +49,13 @@ class DailyMAELayer(ViTMAELayer):
         return hidden_states + self.dropout(self.mlp(self.layernorm_after(hidden_states)))
 
 
-def use_daily_layers(layers: nn.ModuleList, config: ViTMAEConfig) -> None:
-    """Replace freshly built stock layers in place. `config` is that of the stack (the decoder has its own)."""
-    for number in range(len(layers)):
-        layers[number] = DailyMAELayer(config)
+def use_daily_layers(layers: nn.ModuleList) -> None:
+    """Turn freshly built stock layers into ours, in place: they differ in nothing but the forward pass.
+
+    A second set of layers would be built for nothing and move the random state, and with it what a seed means.
+    """
+    for layer in layers:
+        layer.__class__ = DailyMAELayer
 
 
 def _cast_once(tokens: torch.Tensor) -> torch.Tensor:

@@ -16,13 +16,14 @@ from transformers.models.vit_mae.modeling_vit_mae import (
     ViTMAEDecoder,
     ViTMAEEmbeddings,
     ViTMAEForPreTrainingOutput,
+    ViTMAELayer,
     ViTMAEModel,
 )
 from transformers.utils.generic import can_return_tuple
 
 from . import weight_names
 from .errors import CheckpointError, RecipeError
-from .layers import use_daily_layers
+from .layers import DailyPatchEmbeddings, use_daily_layers
 from .masking import num_predicted, num_visible
 from .positions import cached_positions, sincos_positions
 
@@ -121,6 +122,11 @@ _WRAPPED_MODULES = ("DailyMAELayer",)
 class _Encoder(ViTMAEModel):
     _no_split_modules = _WRAPPED_MODULES
 
+    def __init__(self, config: ViTMAEConfig):
+        super().__init__(config)
+        self.embeddings.patch_embeddings.__class__ = DailyPatchEmbeddings
+        use_daily_layers(self.layers)
+
     def init_weights(self) -> None:
         """Nothing: the whole model is initialised at once, by its parent."""
 
@@ -142,8 +148,10 @@ class DailyMAEForPreTraining(ViTMAEForPreTraining):
         super(ViTMAEForPreTraining, self).__init__(config)
         self.vit = _Encoder(config)
         self.decoder = ViTMAEDecoder(config, num_patches=self.vit.embeddings.patch_embeddings.num_patches)
-        use_daily_layers(self.vit.layers, config)
-        use_daily_layers(self.decoder.decoder_layers, self.decoder.decoder_layers[0].attention.config)
+        layers = self.decoder.decoder_layers
+        # Built once more, as it was when the published figures were measured: a seed keeps its initial weights.
+        layers[-1] = ViTMAELayer(layers[-1].attention.config)
+        use_daily_layers(layers)
         self.mask_ratio = config.mask_ratio
         self.decoder_keep = 1.0
         self.register_load_state_dict_pre_hook(weight_names.rename_on_load)
@@ -241,13 +249,10 @@ class DailyMAEForPreTraining(ViTMAEForPreTraining):
         """Raw patches, (B, V) indices to show (None: all) -> (B, 1 + V, hidden_size), before the final norm."""
         embeddings = self.vit.embeddings
         positions = self._positions(embeddings.position_embeddings, patches.shape[1])
-        projection = embeddings.patch_embeddings.projection
-        # The convolution's kernel is (D, C, P, P); patches hold channels innermost.
-        weight = projection.weight.permute(0, 2, 3, 1).flatten(1)
         if ids_keep is None:
-            tokens = F.linear(patches, weight, projection.bias) + positions[:, 1:]
+            tokens = embeddings.patch_embeddings(patches) + positions[:, 1:]
         else:
-            tokens = F.linear(_rows(patches, ids_keep), weight, projection.bias)
+            tokens = embeddings.patch_embeddings(_rows(patches, ids_keep))
             tokens = tokens + F.embedding(ids_keep, positions[0, 1:])
         class_token = (embeddings.cls_token + positions[:, :1]).expand(tokens.shape[0], -1, -1)
         hidden_states = torch.cat([class_token, tokens], dim=1)

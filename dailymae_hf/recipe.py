@@ -161,11 +161,20 @@ def load_recipe(
 
 @contextmanager
 def exit_on_user_errors() -> Iterator[None]:
-    """An entry point's block: what a user can mend ends it with one line instead of a traceback."""
+    """An entry point's block: what a user can mend ends it with one line instead of a traceback.
+
+    Of several ranks the first that fails has its error repeated at the end by the launcher, which ends the others.
+    """
     try:
         yield
-    except DailyMAEError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+    except Exception as error:
+        if "TORCHELASTIC_ERROR_FILE" in os.environ:
+            from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+            get_error_handler().record_exception(error)
+        if isinstance(error, DailyMAEError):
+            sys.exit(f"{type(error).__name__}: {error}")
+        raise
 
 
 def recipe_from_command_line(kind: type[Kind], description: str | None) -> Kind:

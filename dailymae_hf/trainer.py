@@ -21,7 +21,6 @@ from transformers.utils import logging
 
 from .callbacks import DailyMAECallback, PalindromeCallback, ReadableProgressCallback
 from .callbacks.throughput import Stopwatch
-from .checkpoint import ExactResumeTrainer
 from .data.shards import BetonSource, find_betons, is_beton_source
 from .errors import RecipeError
 from .evaluation import gather_samples, validation_losses
@@ -29,6 +28,7 @@ from .flops import TRAINING_FACTOR, encode_flops, mae_flops
 from .hub import image_processor, write_model_card
 from .masking import masking_noise, num_visible
 from .schedule import ResolutionSchedule, warmup_cosine
+from .sharding import ShardedTrainer
 from .training_args import DailyMAETrainingArguments
 
 logger = logging.get_logger(__name__)
@@ -41,7 +41,7 @@ EVAL_CROP = 224 / 256
 Batch = dict[str, torch.Tensor]
 
 
-class DailyMAETrainer(ExactResumeTrainer):
+class DailyMAETrainer(ShardedTrainer):
     """Trains a masked autoencoder from .beton files, or from any data set as the stock Trainer does.
 
     Args:

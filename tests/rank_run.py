@@ -1,15 +1,22 @@
 """Small pretraining runs for the tests of several ranks: `torchrun --nproc_per_node 2 rank_run.py '{...}' '{...}'`.
 
 Each argument is the JSON of a run: out (folder), and optionally batch (per rank), accumulation, resume (true), stop_at
-(step to die after), epochs, images, probe. Writes per rank: weights, probe, scores; the first rank also the log.
+(step to die after), killed (a rank: the one that the kernel kills after two steps), epochs, images, probe, fsdp (true),
+arguments (of the Trainer). Writes per rank: weights, probe, scores; the first rank also the log.
 """
 
 import json
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils import DistributedType
+from accelerate.utils.launch import prepare_multi_gpu_env
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
@@ -32,6 +39,31 @@ class Dies(TrainerCallback):
             raise KeyboardInterrupt
 
 
+class Killed(TrainerCallback):
+    """What a machine does that runs out of memory. Leaves the time of it in `killed_at`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 2:
+            (self.folder / "killed_at").write_text(str(time.time()))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def shard_on_cpus() -> None:
+    """What `accelerate launch --config_file accelerate_configs/fsdp2.yaml` would set up, on CPU ranks in float32.
+
+    accelerate knows FSDP on accelerators only; nothing in it or in PyTorch's FSDP2 needs one. Hence the other name.
+    """
+    config = Path(__file__).parents[1] / "accelerate_configs" / "fsdp2.yaml"
+    words = ["--config_file", str(config), "--mixed_precision", "no", "script.py"]
+    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(words))
+    environment = prepare_multi_gpu_env(arguments)
+    os.environ.update({name: value for name, value in environment.items() if "FSDP" in name})
+    PartialState().distributed_type = DistributedType.MULTI_GPU
+
+
 def build(options: dict, rank: int = 0, world_size: int = 1) -> DailyMAETrainer:
     images, labels = coloured_images(options.get("images", 52))
     batch = options.get("batch", 8)
@@ -46,6 +78,8 @@ def build(options: dict, rank: int = 0, world_size: int = 1) -> DailyMAETrainer:
     callbacks: list[TrainerCallback] = [ThroughputCallback(), LogFileCallback()]
     if options.get("probe", True):
         callbacks.append(OnlineProbeCallback(bank=loaders["bank"]))
+    if options.get("killed") == rank:
+        callbacks.append(Killed(Path(options["out"])))
     if options.get("stop_at"):
         callbacks.append(Dies(options["stop_at"]))
     args = DailyMAETrainingArguments(
@@ -65,6 +99,8 @@ def build(options: dict, rank: int = 0, world_size: int = 1) -> DailyMAETrainer:
         seed=options.get("seed", 3),
         **options.get("arguments", {}),
     )
+    if options.get("fsdp"):
+        shard_on_cpus()
     return DailyMAETrainer(
         tiny_model(), args, train_beton=loaders["train"], eval_beton=loaders["eval"], callbacks=callbacks
     )
@@ -78,7 +114,10 @@ def run(options: dict, rank: int = 0, world_size: int = 1) -> None:
     except KeyboardInterrupt:
         return
     out = Path(options["out"])
-    save_file(trainer.core_model.state_dict(), out / f"weights-{rank}.safetensors")
+    state = (
+        trainer.accelerator.get_state_dict(trainer.model) if options.get("fsdp") else trainer.core_model.state_dict()
+    )
+    save_file(state, out / f"weights-{rank}.safetensors")
     scores = {"eval_loss": trainer.evaluate()["eval_loss"]}
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, OnlineProbeCallback):
