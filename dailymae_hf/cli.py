@@ -181,6 +181,45 @@ def run_convert(options: argparse.Namespace) -> int:
     return 0
 
 
+# ---- push
+
+
+def add_push(commands: Any) -> None:
+    parser = commands.add_parser("push", help="put a model or .beton files on the Hub", description=_PUSH)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("folder", nargs="?", help="output folder of a run")
+    what.add_argument("--dataset", nargs="+", metavar="FILE", help=".beton files for a dataset repository instead")
+    parser.add_argument("--repo", required=True, metavar="USER/NAME", help="made where it does not exist")
+    parser.add_argument("--private", action="store_const", const=True, help="if the repository has to be made")
+    parser.add_argument("--license", metavar="NAME", help="for the card, as the Hub calls it: apache-2.0")
+    parser.add_argument(
+        "--base-model", metavar="USER/NAME", help="what the model was made from, if the run cannot know"
+    )
+    parser.add_argument(
+        "--results", nargs="+", default=[], metavar="FOLDER", help="runs on this model whose scores go on its card"
+    )
+    parser.add_argument("--message", metavar="TEXT", help="of the commit")
+    parser.set_defaults(run=run_push)
+
+
+_PUSH = "Push in one commit, with a card of measured facts. The token is the one of `hf auth login`, or HF_TOKEN."
+
+
+def run_push(options: argparse.Namespace) -> int:
+    from dailymae_hf.hub import push_dataset, push_model
+
+    given: dict[str, Any] = {"private": options.private, "license": options.license}
+    if options.message:
+        given["message"] = options.message
+    if options.dataset:
+        if options.base_model or options.results:
+            raise RecipeError("--base-model and --results are for models, not for --dataset")
+        print(push_dataset(options.dataset, options.repo, **given))
+    else:
+        print(push_model(options.folder, options.repo, base_model=options.base_model, results=options.results, **given))
+    return 0
+
+
 def _print_broken(what: str, broken: Sequence[tuple[int, str]]) -> None:
     if broken:
         print(f"{len(broken)} broken images {what}:")
@@ -190,7 +229,7 @@ def _print_broken(what: str, broken: Sequence[tuple[int, str]]) -> None:
         print(f"  and {len(broken) - _SHOWN} more")
 
 
-COMMANDS: list[Callable[[Any], None]] = [add_write, add_inspect, add_verify, add_convert, add_plan]
+COMMANDS: list[Callable[[Any], None]] = [add_write, add_inspect, add_verify, add_convert, add_plan, add_push]
 
 if __name__ == "__main__":
     sys.exit(main())

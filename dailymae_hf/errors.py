@@ -25,5 +25,9 @@ class ResumeError(DailyMAEError, ValueError):
     """A checkpoint cannot be continued exactly under the present settings; the message says which one differs."""
 
 
+class HubError(DailyMAEError, RuntimeError):
+    """The Hub refuses or cannot be reached, or a folder cannot be pushed; the message says what to do."""
+
+
 class MissingDependencyError(DailyMAEError, ImportError):
     """An optional part (ffcv, the native kernel) is not installed; the message says how to install it."""

@@ -97,6 +97,7 @@ class Recipe:
             hints = get_type_hints(section)
             known |= {f.name: hints[f.name] for f in fields(section) if f.init}
         # `true` continues from the newest checkpoint; the stock field is a string, which `train` takes as a folder.
+        known.pop("hub_token")  # recipes are saved, pushed and passed around
         return known | {"resume_from_checkpoint": str | bool | None}
 
     def resolved(self) -> dict[str, Any]:
@@ -186,6 +187,10 @@ def recipe_from_command_line(kind: type[Kind], description: str | None) -> Kind:
 
 
 def _require_known(key: str, known: Mapping[str, Any], where: str) -> None:
+    if key == "hub_token":
+        raise RecipeError(
+            f"{where}: hub_token has no place in a recipe: `hf auth login` or the variable HF_TOKEN gives it"
+        )
     if key not in known:
         nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
         raise RecipeError(f"{where}: unknown key {key!r}; the nearest known one is {nearest!r}")

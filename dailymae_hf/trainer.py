@@ -25,7 +25,8 @@ from .data.shards import BetonSource, find_betons, is_beton_source
 from .errors import RecipeError
 from .evaluation import gather_samples, validation_losses
 from .flops import TRAINING_FACTOR, encode_flops, mae_flops
-from .hub import image_processor, write_model_card
+from .hub.processor import image_processor
+from .hub.pushing_trainer import PushingTrainer
 from .masking import masking_noise, num_visible
 from .schedule import ResolutionSchedule, warmup_cosine
 from .sharding import ShardedTrainer
@@ -41,7 +42,7 @@ EVAL_CROP = 224 / 256
 Batch = dict[str, torch.Tensor]
 
 
-class DailyMAETrainer(ShardedTrainer):
+class DailyMAETrainer(ShardedTrainer, PushingTrainer):
     """Trains a masked autoencoder from .beton files, or from any data set as the stock Trainer does.
 
     Args:
@@ -89,6 +90,8 @@ class DailyMAETrainer(ShardedTrainer):
         self.stopwatch = Stopwatch()
         self.step_batches: list[Batch] = []
         self.is_mae = isinstance(model, ViTMAEForPreTraining)
+        if self.is_mae:
+            self.card_kind = "pretraining"
         self._loaders: dict[str, Any] = {}
         self._epoch = 0
         self._statistics: dict[torch.device, list[torch.Tensor]] = {}
@@ -382,16 +385,11 @@ class DailyMAETrainer(ShardedTrainer):
         """Rows of all ranks by sample index, each sample once; see `evaluation.gather_samples`."""
         return gather_samples(self.accelerator, index, values)
 
-    # ---- checkpoints and card --------------------------------------------------------------------------------------
+    # ---- checkpoints -----------------------------------------------------------------------------------------------
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         with self.stopwatch.pause():
             super()._save_checkpoint(model, trial)
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Our card, with facts of this run, where the stock Trainer would write stubs over it."""
-        if self.is_mae and self.is_world_process_zero():
-            write_model_card(self)
 
 
 def _skip_first_batches(dataloader: Any, num_batches: int = 0) -> Any:

@@ -44,6 +44,10 @@ class DailyMAETrainingArguments(TrainingArguments):
         metadata={"help": "Share of the hidden patches that the decoder reconstructs, drawn at random; 1.0 is MAE."},
     )
 
+    hub_license: str | None = field(
+        default=None, metadata={"help": "License of the weights for the model card, as the Hub calls it: apache-2.0."}
+    )
+
     # Worked out from base_learning_rate, so that a change of batch or devices keeps MAE's linear rule.
     learning_rate: float | None = field(
         default=None, metadata={"help": "Peak learning rate. Default: base_learning_rate * batch / 256."}
@@ -81,7 +85,7 @@ class DailyMAETrainingArguments(TrainingArguments):
         if self.bf16 is None:
             self.bf16 = not (self.fp16 or self.use_cpu) and _gpu_has_bf16()
         # Without this word from the user, ranks on a machine without a GPU would each take themselves for the only one.
-        self.use_cpu = bool(self.use_cpu) or not torch.accelerator.is_available()
+        self.use_cpu: bool = bool(self.use_cpu) or not torch.accelerator.is_available()
         if self.warmup_epochs is None:
             self.warmup_epochs = WARMUP_SHARE * self.num_train_epochs
         given_rate = self.learning_rate

@@ -25,6 +25,7 @@ from dailymae_hf.downstream.compression_shift import (
     write_variant,
 )
 from dailymae_hf.downstream.trainer import ClassifierTrainer
+from dailymae_hf.hub import fetched
 from dailymae_hf.recipe import RECIPE_NAME, Recipe, exit_on_user_errors, recipe_from_command_line
 
 
@@ -66,7 +67,7 @@ def score(trainer: ClassifierTrainer, wanted: EvaluationArguments) -> list[Score
 
 def run(recipe: EvaluationRecipe) -> list[Score]:
     trainer = build_trainer(recipe)
-    scores = score(trainer, recipe.evaluation)
+    scores = score(trainer, fetched(recipe).evaluation)
     trainer.close()
     trainer.log({f"accuracy on {row.name}": row.accuracy for row in scores})
     if trainer.is_world_process_zero():

@@ -22,9 +22,9 @@ from dailymae_hf.downstream.arguments import (
 from dailymae_hf.downstream.classifier import build_classifier
 from dailymae_hf.downstream.dataset_facts import check_classes, class_names, image_statistics
 from dailymae_hf.downstream.encoder import load_encoder
-from dailymae_hf.downstream.results import Result, scores_of, write_result
+from dailymae_hf.downstream.results import Result, scores_of
 from dailymae_hf.downstream.trainer import ClassifierTrainer
-from dailymae_hf.hub import release
+from dailymae_hf.hub import fetched, keep_recipe, release
 from dailymae_hf.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
 
 
@@ -71,19 +71,17 @@ def build_trainer(recipe: FinetuneRecipe) -> ClassifierTrainer:
 
 
 def run(recipe: FinetuneRecipe) -> Result:
-    trainer = build_trainer(recipe)
+    trainer = build_trainer(fetched(recipe))
+    keep_recipe(trainer, recipe)
     trainer.train(recipe.training.resume_from_checkpoint)
     scores = trainer.evaluate()
-    images = len(trainer.get_eval_dataloader().dataset)
-    folder = release(trainer, recipe)
-    trainer.close()
     result = Result(
         protocol="fine-tuning",
         task="image-classification",
         checkpoint=recipe.model.model_name_or_path,
         train_data=recipe.data.train_beton,
         eval_data=recipe.data.eval_beton,
-        eval_images=images,
+        eval_images=len(trainer.get_eval_dataloader().dataset),
         scores=scores_of(scores),
         details={
             "epochs": recipe.training.num_train_epochs,
@@ -91,8 +89,8 @@ def run(recipe: FinetuneRecipe) -> Result:
             "pooling": recipe.model.pooling,
         },
     )
-    if trainer.is_world_process_zero():
-        write_result(folder, result)
+    release(trainer, recipe, result=result)
+    trainer.close()
     trainer.accelerator.end_training()  # a process group that the interpreter has to end may abort it
     return result
 

@@ -15,6 +15,7 @@ from dailymae_hf.downstream.dataset_facts import class_names, image_statistics
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.features import collect_features, frozen_encode
 from dailymae_hf.downstream.results import Result, write_result
+from dailymae_hf.hub import fetched
 from dailymae_hf.knn import knn_accuracy
 from dailymae_hf.recipe import RECIPE_NAME, Recipe, exit_on_user_errors, recipe_from_command_line
 from dailymae_hf.trainer import DailyMAETrainer
@@ -30,7 +31,7 @@ class KnnRecipe(Recipe):
 
 
 def run(recipe: KnnRecipe) -> Result:
-    wanted, data, neighbours = recipe.model, recipe.data, recipe.neighbours
+    wanted, data, neighbours = recipe.model, fetched(recipe).data, recipe.neighbours
     encoder = load_encoder(wanted.model_name_or_path)
     encoder.config.image_size = wanted.image_size or encoder.config.image_size
     mean, std = image_statistics(wanted.model_name_or_path, data.train_beton, wanted.normalization)
@@ -57,8 +58,8 @@ def run(recipe: KnnRecipe) -> Result:
         protocol="kNN",
         task="image-classification",
         checkpoint=wanted.model_name_or_path,
-        train_data=data.train_beton,
-        eval_data=data.eval_beton,
+        train_data=recipe.data.train_beton,
+        eval_data=recipe.data.eval_beton,
         eval_images=len(queries),
         scores={f"knn_accuracy_{k}": accuracy for k, accuracy in accuracies.items()},
         details={"pooling": wanted.pooling, "temperature": neighbours.temperature},

@@ -8,7 +8,6 @@ Every key of the recipe can be given after it, as `--key value`.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from transformers import set_seed
@@ -25,8 +24,9 @@ from dailymae_hf.downstream.dataset_facts import check_classes, class_names, ima
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.features import FeatureTable, as_it_is, collect_features
 from dailymae_hf.downstream.probe import LinearProbe, LinearProbeTrainer
-from dailymae_hf.downstream.results import Result, scores_of, write_result
-from dailymae_hf.recipe import RECIPE_NAME, Recipe, exit_on_user_errors, recipe_from_command_line
+from dailymae_hf.downstream.results import Result, scores_of
+from dailymae_hf.hub import fetched, keep_recipe, release
+from dailymae_hf.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
 
 
 @dataclass(kw_only=True)
@@ -93,12 +93,12 @@ def cache(trainer: LinearProbeTrainer, path: str) -> FeatureTable:
 
 
 def run(recipe: LinearProbeRecipe) -> Result:
-    trainer = build_trainer(recipe)
+    trainer = build_trainer(fetched(recipe))
+    keep_recipe(trainer, recipe)
     trainer.train(recipe.training.resume_from_checkpoint)
     scores = trainer.evaluate()
     images = len(trainer.get_eval_dataloader().dataset)
     trainer.close()
-    folder = Path(recipe.training.output_dir)
     result = Result(
         protocol="linear probe on cached features" if recipe.probe.cached_features else "linear probe",
         task="image-classification",
@@ -113,11 +113,7 @@ def run(recipe: LinearProbeRecipe) -> Result:
             "pooling": recipe.model.pooling,
         },
     )
-    if trainer.is_world_process_zero():
-        trainer.core_model.fold().save_pretrained(folder)
-        trainer.processing_class.save_pretrained(folder)
-        recipe.save(folder / RECIPE_NAME)
-        write_result(folder, result)
+    release(trainer, recipe, result=result, model=trainer.core_model.fold())
     trainer.accelerator.end_training()  # a process group that the interpreter has to end may abort it
     return result
 

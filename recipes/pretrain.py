@@ -6,16 +6,21 @@
 Every key of the recipe can be given after it, as `--key value`.
 """
 
+from dataclasses import replace
+
 from dailymae_hf.build import build_trainer
-from dailymae_hf.hub import release
+from dailymae_hf.hub import fetched, keep_recipe, release
 from dailymae_hf.plan.startup import fit_at_start
 from dailymae_hf.recipe import PretrainRecipe, exit_on_user_errors, recipe_from_command_line
 
 
 def main() -> None:
     with exit_on_user_errors():
-        recipe = fit_at_start(recipe_from_command_line(PretrainRecipe, __doc__), build_trainer)
-        trainer = build_trainer(recipe)
+        recipe = recipe_from_command_line(PretrainRecipe, __doc__)
+        local = fit_at_start(fetched(recipe), build_trainer)
+        trainer = build_trainer(local)
+        recipe = replace(local, data=recipe.data)  # saved with the addresses that it names
+        keep_recipe(trainer, recipe)
         trainer.train(recipe.training.resume_from_checkpoint)
         folder = release(trainer, recipe)
     if trainer.is_world_process_zero():

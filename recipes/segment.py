@@ -17,7 +17,7 @@ from dailymae_hf.downstream.arguments import MaskedDataArguments, SegmentationAr
 from dailymae_hf.downstream.dataset_facts import image_statistics
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.masked_images import MaskedImages
-from dailymae_hf.downstream.results import Result, scores_of, write_result
+from dailymae_hf.downstream.results import Result, scores_of
 from dailymae_hf.downstream.segmentation import SegmentationTrainer, build_segmenter
 from dailymae_hf.hub import release
 from dailymae_hf.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
@@ -64,7 +64,6 @@ def run(recipe: SegmentationRecipe) -> Result:
     trainer = build_trainer(recipe)
     trainer.train(recipe.training.resume_from_checkpoint)
     scores = trainer.evaluate()
-    folder = release(trainer, recipe)
     result = Result(
         protocol="linear segmentation, " + ("frozen encoder" if recipe.model.frozen_encoder else "fine-tuned"),
         task="image-segmentation",
@@ -75,8 +74,7 @@ def run(recipe: SegmentationRecipe) -> Result:
         scores=scores_of(scores),
         details={"epochs": recipe.training.num_train_epochs, "image_size": trainer.core_model.config.image_size},
     )
-    if trainer.is_world_process_zero():
-        write_result(folder, result)
+    release(trainer, recipe, result=result)
     trainer.accelerator.end_training()  # a process group that the interpreter has to end may abort it
     return result
 

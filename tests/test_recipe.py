@@ -167,3 +167,11 @@ def test_palindrome_and_constant_differ_in_the_schedule_only():
     )
     differing = {key for key in palindrome | constant if palindrome.get(key) != constant.get(key)}
     assert differing == {"resolution_schedule", "output_dir"}
+
+
+@pytest.mark.parametrize(("line", "words"), [("hub_token: hf_secret", []), ("", ["--hub_token", "hf_secret"])])
+def test_a_token_has_no_place_in_a_recipe(write, line, words):
+    """It would be saved with the run, and pushed."""
+    with pytest.raises(RecipeError, match=r"hub_token has no place in a recipe.*HF_TOKEN") as caught:
+        load_recipe(write(line), words)
+    assert "hf_secret" not in str(caught.value)

@@ -134,9 +134,9 @@ class ThroughputCallback(DailyMAECallback):
     def log_values(self) -> dict[str, float | int]:
         self._close_window()
         values: dict[str, float | int] = dict(self._window.rates())
-        peak = self._peak()
-        if peak is not None:
-            values["mfu"] = values["model_flops_per_second"] / peak
+        utilisation = self.mfu(self._window)
+        if utilisation is not None:
+            values["mfu"] = utilisation
         self._open_window()
         return values
 
@@ -146,6 +146,11 @@ class ThroughputCallback(DailyMAECallback):
         if self._window.images:
             self._close_window()
             self._window = Totals()
+
+    def mfu(self, totals: Totals) -> float | None:
+        """Model FLOPs over the devices' peak, 0-1; None where no 16-bit peak is known."""
+        peak = self._peak()
+        return None if peak is None else totals.rates()["model_flops_per_second"] / peak
 
     def _peak(self) -> float | None:
         args = self.trainer.args

@@ -16,9 +16,12 @@ def load_encoder(checkpoint: str | Path) -> DailyMAEForPreTraining:
     """The masked autoencoder of a folder or a Hub name; its decoder may be missing, its encoder may not.
 
     Raises:
-        CheckpointError: a tensor of the encoder is missing or has another shape.
+        CheckpointError: it cannot be read, or a tensor of the encoder is missing or has another shape.
     """
-    model, info = DailyMAEForPreTraining.from_pretrained(str(checkpoint), strict=False, output_loading_info=True)
+    try:
+        model, info = DailyMAEForPreTraining.from_pretrained(str(checkpoint), strict=False, output_loading_info=True)
+    except OSError as error:  # no such folder or repository, or a private one
+        raise CheckpointError(f"{checkpoint}: {error}") from error
     mismatched = [entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"]]
     lost = sorted(name for name in [*info["missing_keys"], *mismatched] if name.startswith("vit."))
     if lost:

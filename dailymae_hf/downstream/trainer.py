@@ -14,7 +14,7 @@ from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPi
 from ..augment import Mixing, ThreeAugment
 from ..callbacks import PalindromeCallback
 from ..errors import RecipeError
-from ..hub import BICUBIC
+from ..hub.processor import BICUBIC
 from ..metrics import ClassificationMetrics
 from ..optim import layer_decay_groups
 from ..schedule import ResolutionSchedule, learning_rate_factor
@@ -65,6 +65,7 @@ class ClassifierTrainer(DailyMAETrainer):
 
     args: ClassifierTrainingArguments
     optimizer: Any
+    card_kind = "classification"
 
     def __init__(
         self,

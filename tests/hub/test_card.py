@@ -11,10 +11,17 @@ from huggingface_hub import ModelCard
 from transformers import AutoImageProcessor, AutoModelForPreTraining, Trainer, ViTForImageClassification, ViTMAEModel
 
 from dailymae_hf.callbacks import LogFileCallback, OnlineProbeCallback, ThroughputCallback
-from dailymae_hf.hub import image_processor, model_card, release
+from dailymae_hf.downstream.arguments import ClassifierTrainingArguments
+from dailymae_hf.downstream.classifier import build_classifier
+from dailymae_hf.downstream.results import Result, write_result
+from dailymae_hf.downstream.trainer import ClassifierTrainer
+from dailymae_hf.errors import HubError
+from dailymae_hf.hub import image_processor, keep_recipe, release
+from dailymae_hf.hub.card import model_card, write_card
+from dailymae_hf.hub.facts import run_facts, write_facts
 from dailymae_hf.recipe import load_recipe
 from dailymae_hf.trainer import DailyMAETrainer
-from tests.in_memory import coloured_images, tiny_model
+from tests.in_memory import ArrayLoader, coloured_images, tiny_model
 from tests.test_trainer import arguments, loader, normalised, validation
 
 
@@ -24,6 +31,7 @@ def released(tmp_path_factory):
     folder = tmp_path_factory.mktemp("released")
     path = folder / "given.yaml"
     path.write_text(f"train_beton: train.beton\noutput_dir: {folder}/out\nmodel_size: tiny\nuse_cpu: true\n")
+    recipe = load_recipe(path)
     args = arguments(
         folder / "out",
         num_train_epochs=3,
@@ -38,8 +46,9 @@ def released(tmp_path_factory):
         eval_beton=validation(),
         callbacks=[ThroughputCallback(), LogFileCallback(), OnlineProbeCallback(bank=bank)],
     )
+    keep_recipe(trainer, recipe)
     trainer.train()
-    return trainer, release(trainer, load_recipe(path))
+    return trainer, release(trainer, recipe)
 
 
 def test_the_folder_holds_model_processor_recipe_card_and_log(released):
@@ -47,6 +56,7 @@ def test_the_folder_holds_model_processor_recipe_card_and_log(released):
     names = {path.name for path in folder.iterdir()}
     assert {
         "model.safetensors", "config.json", "preprocessor_config.json", "recipe.yaml", "README.md", "log.jsonl",
+        "run_facts.json", "images",
     } <= names  # fmt: skip
     assert "training_args.bin" not in names
     assert load_recipe(folder / "recipe.yaml").model.model_size == "tiny"
@@ -99,15 +109,89 @@ def placeholders(text: str) -> list[str]:
     )
 
 
+def classifier(folder, trained):
+    """A classifier's trainer, with its facts in `folder`, and a result if it was trained."""
+    images, labels = coloured_images(16)
+    args = ClassifierTrainingArguments(
+        str(folder), num_train_epochs=1, warmup_epochs=0, per_device_train_batch_size=8, use_cpu=True,
+        report_to="none", disable_tqdm=True, save_strategy="no", logging_steps=1,
+    )  # fmt: skip
+    model = build_classifier(tiny_model(), ["a", "b", "c", "d"])
+    data = ArrayLoader(images, labels, 8)
+    trainer = ClassifierTrainer(model, args, train_beton=data, callbacks=[LogFileCallback(), ThroughputCallback()])
+    if trained:
+        trainer.train()
+        result = Result(
+            "fine-tuning", "image-classification", "x", None, "v.beton", 16, {"accuracy": 0.5}, {"epochs": 1}
+        )
+        write_result(folder, result)
+    write_facts(trainer, folder)
+    return trainer
+
+
+@pytest.mark.parametrize("kind", ["pretraining", "classification"])
 @pytest.mark.parametrize("measured", ["everything", "nothing"])
-def test_no_placeholder_survives(released, tmp_path, measured):
-    trainer = released[0]
-    if measured == "nothing":
-        trainer = DailyMAETrainer(tiny_model(), arguments(tmp_path), train_beton=loader())
-    card = model_card(trainer)
+def test_no_placeholder_survives(released, tmp_path, kind, measured):
+    folder = released[1]
+    if kind == "classification":
+        classifier(folder := tmp_path, measured == "everything")
+    elif measured == "nothing":
+        write_facts(DailyMAETrainer(tiny_model(), arguments(tmp_path), train_beton=loader()), folder := tmp_path)
+    card = write_card(folder).read_text()
     assert placeholders(card) == []
-    assert yaml.safe_load(card.split("---")[1])["library_name"] == "transformers"
     assert "\n\n\n" not in card
+    metadata = yaml.safe_load(card.split("---")[1])
+    assert metadata["library_name"] == "transformers"
+    assert metadata["pipeline_tag"].removeprefix("image-") in ("feature-extraction", "classification")
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", card)
+    assert all((folder / picture).is_file() for picture in pictures)
+    assert "images/schedule.png" in pictures
+    assert ("images/curves.png" in pictures) == (measured == "everything")
+
+
+def test_scores_of_later_runs_join_the_index(released, tmp_path):
+    _, folder = released
+    scores = {"knn_accuracy_10": 0.71, "knn_accuracy_20": 0.72, "loss": 3.0}
+    write_result(tmp_path, Result("kNN", "image-classification", "x", "t.beton", "data/v.beton", 300, scores, {"k": 1}))
+    card = ModelCard(model_card(folder, source="me/model", results=[tmp_path]))
+    entries = [(r.task_name, r.dataset_name, r.metric_name, r.metric_value) for r in card.data.eval_results]
+    assert ("kNN", "v.beton", "10 nearest neighbours, top-1 accuracy", 0.71) in entries
+    assert not [name for *_, name, _ in entries if "loss" in name]
+    assert "| kNN | `v.beton` | 300 | 20 nearest neighbours, top-1 accuracy | 72.0 % |" in card.text
+    with pytest.raises(HubError, match=r"results\.json"):
+        model_card(folder, results=[tmp_path / "nowhere"])
+
+
+def test_metadata_names_where_model_and_data_come_from(released):
+    trainer, folder = released
+    facts = run_facts(trainer) | {"base_model": "a/b", "datasets": ["c/d"], "license": "mit"}
+    write_facts(trainer, folder)
+    stored = (folder / "run_facts.json").read_text()
+    try:
+        (folder / "run_facts.json").write_text(json.dumps(facts))
+        data = ModelCard(model_card(folder, source="me/model")).data
+        assert (data.base_model, data.datasets, data.license) == ("a/b", ["c/d"], "mit")
+        assert ModelCard(model_card(folder, source="me/model", license="cc0-1.0")).data.license == "cc0-1.0"
+    finally:
+        (folder / "run_facts.json").write_text(stored)
+
+
+def test_a_folder_of_no_run_is_refused(tmp_path):
+    with pytest.raises(HubError, match=r"run_facts\.json"):
+        model_card(tmp_path)
+
+
+def test_utilisation_is_stated_where_the_peak_is_known(released, monkeypatch):
+    trainer, folder = released
+    throughput = next(c for c in trainer.callback_handler.callbacks if isinstance(c, ThroughputCallback))
+    assert "utilisation" not in model_card(folder)
+    monkeypatch.setattr(throughput, "_peak", lambda: 4 * throughput.totals.rates()["model_flops_per_second"])
+    try:
+        write_facts(trainer, folder)
+        assert "| model FLOPs utilisation | 25.0 % of" in model_card(folder)
+    finally:
+        monkeypatch.undo()
+        write_facts(trainer, folder)
 
 
 def test_a_fact_that_the_template_lacks_is_an_error():

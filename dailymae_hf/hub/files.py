@@ -1,0 +1,29 @@
+"""What a pushed folder consists of: the names, and nothing that only training needs."""
+
+from pathlib import Path
+
+FACTS_NAME = "run_facts.json"
+CARD_NAME = "README.md"
+PICTURES = "images"
+RECONSTRUCTION, CURVES, SCHEDULE = (f"{PICTURES}/{name}.png" for name in ("reconstruction", "curves", "schedule"))
+
+# Patterns below a run's output folder. Optimizer states, checkpoints and trackers' files match none of them.
+MODEL_FILES = (
+    "config.json",
+    "preprocessor_config.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model-*-of-*.safetensors",
+)
+RECORD_FILES = ("recipe.yaml", "log.jsonl", "results.json", RECONSTRUCTION, CURVES, SCHEDULE)
+
+
+def matching(folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
+    """The files of a folder that match, by their name in the repository."""
+    return {path.relative_to(folder).as_posix(): path for pattern in patterns for path in sorted(folder.glob(pattern))}
+
+
+def latest_reconstruction(folder: Path) -> Path | None:
+    """The newest picture of `ReconstructionCallback` in a run's output folder, or None."""
+    drawn = list((folder / "reconstructions").glob("*.png"))
+    return max(drawn, key=lambda path: path.stat().st_mtime_ns, default=None)
