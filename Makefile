@@ -4,7 +4,7 @@ demo   := outputs/demo
 # Every choice that accelerate would otherwise warn about: one process, which takes the GPU where there is one.
 launch := .venv/bin/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: install demo demo-stock demo-downstream test lint native bench fuzz
+.PHONY: install demo demo-stock demo-downstream test test-compat lint native bench fuzz
 install:
 	@bash scripts/bootstrap.sh
 
@@ -35,6 +35,11 @@ $(demo)/validation.beton: scripts/demo_photographs.py | install
 # PYTEST_ARGS="tests/native -x" and the like
 test: install
 	$(python) -m pytest $(PYTEST_ARGS)
+
+# Checkpoints between us and transformers 4.57 and 5.23, each alone in an environment of its own in .compat.
+test-compat: install
+	@bash tests/compat/environments.sh $(CURDIR)/.compat
+	COMPAT_ENVIRONMENTS=$(CURDIR)/.compat $(python) -m pytest tests/compat $(PYTEST_ARGS)
 
 lint: install
 	$(python) -m ruff check .
