@@ -5,73 +5,28 @@ number for the newest even if a crash left it half written. Here a checkpoint ex
 """
 
 import copy
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedModel, Trainer
-from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_callback import ExportableState
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, logging
 
 from .errors import CheckpointError, RecipeError, ResumeError
+from .run_settings import FIXED_ARGUMENTS, RunSettings, checkpoints_of, newest_checkpoint, run_of
 
-RUN_SETTINGS_NAME = "run_settings.json"
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What fixes the meaning of "the next batch": with one of these changed, a resumed run sees other images."""
-
-    world_size: int
-    per_device_train_batch_size: int
-    gradient_accumulation_steps: int
-    seed: int
-    dataset_length: int
-
-    def save(self, folder: Path, run: str) -> None:
-        """Write the settings and `run`, the name that all checkpoints of one run share, into a checkpoint."""
-        (folder / RUN_SETTINGS_NAME).write_text(json.dumps({"run": run, **asdict(self)}, indent=2) + "\n")
-
-    def check(self, folder: Path) -> None:
-        """Refuse `folder` unless it was written under these settings.
-
-        Raises:
-            ResumeError: the settings file is missing, or a setting differs; the message names it and both values.
-        """
-        path = folder / RUN_SETTINGS_NAME
-        if not path.is_file():
-            raise ResumeError(
-                f"{folder} has no {RUN_SETTINGS_NAME}: it was not written by this Trainer, so the place to continue "
-                "from is unknown. Start a new run from its weights with from_pretrained instead."
-            )
-        stored = json.loads(path.read_text())
-        for name, now in asdict(self).items():
-            if stored.get(name) != now:
-                raise ResumeError(
-                    f"{folder} was written with {name} {stored.get(name)}, this run has {now}: {_WHY[name]} "
-                    f"Continue with {name} {stored.get(name)}, or start a new run."
-                )
-
-
-_WHY = {
-    "world_size": "each process would skip as many batches as before, but batches are now dealt to another number of "
-    "processes, so images would be seen twice or never.",
-    "per_device_train_batch_size": "the number of steps done stands for another number of images.",
-    "gradient_accumulation_steps": "the number of steps done stands for another number of images.",
-    "seed": "order, crops and masks are functions of the seed, so the rest of the epoch would be another one.",
-    "dataset_length": "the order of an epoch is a permutation of the whole data set, so this is not the same data.",
-}
+_PARTIAL = "_partial-"  # the leading underscore keeps it out of uploads, the name out of the search for checkpoints
 
 
 def load_weights(model: torch.nn.Module, folder: str | os.PathLike[str]) -> None:
@@ -89,52 +44,35 @@ def load_weights(model: torch.nn.Module, folder: str | os.PathLike[str]) -> None
     folder = Path(folder)
     if not any((folder / name).is_file() for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)):
         raise ResumeError(f"{folder} holds no {SAFE_WEIGHTS_NAME}")
-    if isinstance(model, PreTrainedModel):
-        try:
-            loaded, report = type(model).from_pretrained(
-                folder, config=copy.deepcopy(model.config), output_loading_info=True, ignore_mismatched_sizes=True
-            )
-        except CheckpointError as error:
-            raise ResumeError(str(error)) from error
-        state = loaded.state_dict()
-        problems = {
-            "missing": sorted(report["missing_keys"]),
-            "unknown": sorted(report["unexpected_keys"]),
-            "of another shape": sorted(str(entry[0]) for entry in report["mismatched_keys"]),
-        }
-    else:
-        state = load_file(folder / SAFE_WEIGHTS_NAME)
-        own = model.state_dict()
-        problems = {
-            "missing": sorted(own.keys() - state.keys()),
-            "unknown": sorted(state.keys() - own.keys()),
-            "of another shape": sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape),
-        }
+    try:
+        state, problems = (_from_model_files if isinstance(model, PreTrainedModel) else _from_one_file)(model, folder)
+    except (CheckpointError, SafetensorError) as error:
+        raise ResumeError(f"the weights in {folder} cannot be read: {error}") from error
     wrong = [f"{len(names)} {kind} ({', '.join(names[:3])})" for kind, names in problems.items() if names]
     if wrong:
         raise ResumeError(f"the weights in {folder} are not this model's: {'; '.join(wrong)}")
     model.load_state_dict(state, strict=True)
 
 
-def newest_checkpoint(output_dir: str | os.PathLike[str]) -> Path | None:
-    """The whole checkpoint with the most steps of the run that last wrote into `output_dir`, or None.
-
-    A folder may hold checkpoints with more steps from an earlier run, which was not continued but begun anew.
-    """
-    found = []
-    for path in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
-        state, step = path / TRAINER_STATE_NAME, path.name.rpartition("-")[2]
-        if step.isdecimal() and state.is_file():
-            found.append((state.stat().st_mtime_ns, int(step), path))
-    if not found:
-        return None
-    run = _run_of(max(found)[2])
-    return max((step, path) for _, step, path in found if _run_of(path) == run)[1]
+def _from_model_files(model: PreTrainedModel, folder: Path) -> tuple[Mapping[str, torch.Tensor], dict[str, list[str]]]:
+    """Tensors by the model's names, and the names that files and model do not share."""
+    loaded, report = type(model).from_pretrained(
+        folder, config=copy.deepcopy(model.config), output_loading_info=True, ignore_mismatched_sizes=True
+    )
+    return loaded.state_dict(), {
+        "missing": sorted(report["missing_keys"]),
+        "unknown": sorted(report["unexpected_keys"]),
+        "of another shape": sorted(str(entry[0]) for entry in report["mismatched_keys"]),
+    }
 
 
-def _run_of(folder: Path) -> str | None:
-    path = folder / RUN_SETTINGS_NAME
-    return json.loads(path.read_text()).get("run") if path.is_file() else None
+def _from_one_file(model: torch.nn.Module, folder: Path) -> tuple[Mapping[str, torch.Tensor], dict[str, list[str]]]:
+    state, own = load_file(folder / SAFE_WEIGHTS_NAME), model.state_dict()
+    return state, {
+        "missing": sorted(own.keys() - state.keys()),
+        "unknown": sorted(state.keys() - own.keys()),
+        "of another shape": sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape),
+    }
 
 
 class ExactResumeTrainer(Trainer):
@@ -151,12 +89,16 @@ class ExactResumeTrainer(Trainer):
 
     def run_settings(self) -> RunSettings:
         """The settings of this run that a checkpoint must share."""
+        args = self.args
         return RunSettings(
-            world_size=self.args.world_size,
-            per_device_train_batch_size=self.args.per_device_train_batch_size,
-            gradient_accumulation_steps=self.args.gradient_accumulation_steps,
-            seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
+            world_size=args.world_size,
+            per_device_train_batch_size=args.per_device_train_batch_size,
+            gradient_accumulation_steps=args.gradient_accumulation_steps,
+            seed=args.seed,
+            data_seed=args.data_seed,
             dataset_length=self.train_dataset_length(),
+            mask_ratio=getattr(getattr(self.model, "config", None), "mask_ratio", None),
+            arguments={name: getattr(args, name) for name in FIXED_ARGUMENTS if hasattr(args, name)},
         )
 
     def train_dataset_length(self) -> int:
@@ -176,9 +118,26 @@ class ExactResumeTrainer(Trainer):
             resume_from_checkpoint = str(newest)
         self._run = uuid4().hex
         if resume_from_checkpoint:
-            self.run_settings().check(Path(str(resume_from_checkpoint)))
-            self._run = _run_of(Path(str(resume_from_checkpoint))) or self._run
+            folder = Path(str(resume_from_checkpoint))
+            self.run_settings().check(folder)
+            self._check_complete(folder)
+            self._run = run_of(folder) or self._run
         return super().train(resume_from_checkpoint or None, *args, **kwargs)
+
+    def _check_complete(self, folder: Path) -> None:
+        """Refuse a checkpoint without what the stock Trainer begins anew, and says nothing of, where it is missing."""
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:  # they keep the optimizer's parts in files of their own
+            names = [SCHEDULER_NAME]
+        else:
+            names = [OPTIMIZER_NAME, SCHEDULER_NAME]
+        args = self.args
+        names.append("rng_state.pth" if args.world_size == 1 else f"rng_state_{args.process_index}.pth")
+        for name in names:
+            if not (folder / name).is_file():
+                raise ResumeError(
+                    f"{folder} has no {name} (with save_only_model there is none), so it cannot be continued exactly. "
+                    "Start a new run from its weights with from_pretrained instead."
+                )
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         if self.is_fsdp_enabled:
@@ -205,15 +164,37 @@ class ExactResumeTrainer(Trainer):
         return prepared
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Write a checkpoint beside its final place and rename it once every rank has written its part."""
+        """Write a checkpoint beside its final place and rename it once every rank has written its part.
+
+        Raises:
+            CheckpointError: it could not be written; the message has the room left on the disk.
+        """
         self.store_flos()
         run_dir = Path(self._get_output_dir(trial=trial))
         final = run_dir / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        # The leading underscore keeps it out of uploads, the name out of the search for checkpoints.
-        partial = run_dir / f"_partial-{self.state.global_step}"
-        if self.args.should_save and partial.exists():
-            shutil.rmtree(partial)
+        partial = run_dir / f"{_PARTIAL}{self.state.global_step}"
+        if self.args.should_save:
+            for stale in run_dir.glob(f"{_PARTIAL}*"):
+                shutil.rmtree(stale)
         self._barrier()
+        try:
+            self._write_checkpoint(partial, final)
+        except (
+            OSError,
+            RuntimeError,
+            SafetensorError,
+        ) as error:  # torch and safetensors have their own for a full disk
+            if self.args.should_save:
+                shutil.rmtree(partial, ignore_errors=True)
+            free = shutil.disk_usage(run_dir).free
+            raise CheckpointError(f"{final} could not be written ({free / 1e6:,.0f} MB are free): {error}") from error
+        self._barrier()
+        if self.args.push_to_hub:
+            self._push_from_checkpoint(str(final))
+        if self.args.should_save:
+            self._remove_old_checkpoints(run_dir)
+
+    def _write_checkpoint(self, partial: Path, final: Path) -> None:
         self.save_model(str(partial), _internal_call=True)
         if not self.args.save_only_model:
             self._save_optimizer_and_scheduler(str(partial))
@@ -224,7 +205,7 @@ class ExactResumeTrainer(Trainer):
             self.save_callback_states(partial)
         self._barrier()
         if self.state.best_global_step:
-            best = run_dir / f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
+            best = final.parent / f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
             if best == final or best.exists():
                 self.state.best_model_checkpoint = str(best)
         if self.args.should_save:
@@ -234,15 +215,23 @@ class ExactResumeTrainer(Trainer):
             if final.exists():
                 shutil.rmtree(final)
             partial.rename(final)
-        self._barrier()
-        if self.args.push_to_hub:
-            self._push_from_checkpoint(str(final))
-        if self.args.should_save:
-            rotate_checkpoints(
-                output_dir=str(run_dir),
-                save_total_limit=self.args.save_total_limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-            )
+
+    def _remove_old_checkpoints(self, run_dir: Path) -> None:
+        """Keep `save_total_limit` checkpoints of this run, the best and the newest among them.
+
+        An earlier run's stay: the stock rotation counts by steps alone, and would remove this run's first ones instead.
+        """
+        limit = self.args.save_total_limit
+        if not limit or limit < 1:
+            return
+        own = checkpoints_of(run_dir, self._run)
+        best = self.state.best_model_checkpoint
+        kept = {path for path in own if path == own[-1] or (best and path == Path(best))}
+        for path in reversed(own):
+            if len(kept) < limit:
+                kept.add(path)
+        for path in set(own) - kept:
+            shutil.rmtree(path, ignore_errors=True)
 
     def _export_callback_states(self) -> None:
         states: dict[str, Any] = {}

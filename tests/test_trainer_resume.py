@@ -11,8 +11,9 @@ from transformers import Trainer, TrainingArguments, ViTMAEForPreTraining
 from transformers.trainer import skip_first_batches
 
 from dailymae_hf.callbacks.log_file import read_log
-from dailymae_hf.checkpoint import load_weights, newest_checkpoint
-from dailymae_hf.errors import ResumeError
+from dailymae_hf.checkpoint import load_weights
+from dailymae_hf.errors import CheckpointError, ResumeError
+from dailymae_hf.run_settings import newest_checkpoint
 from tests.in_memory import ArrayLoader, coloured_images, tiny_model
 from tests.rank_run import build
 
@@ -170,6 +171,11 @@ def test_best_model_is_loaded_whole(tmp_path, checkpoint):
         ({"accumulation": 2}, "gradient_accumulation_steps 1", "number of images"),
         ({"seed": 4}, "seed 3", "order, crops and masks"),
         ({"images": 60}, "dataset_length 39", "permutation"),
+        ({"arguments": {"data_seed": 8}}, "data_seed None", "order of an epoch"),
+        ({"epochs": 4}, "num_train_epochs 3", "one curve"),
+        ({"base_learning_rate": 0.2}, "learning_rate 0.000625", "one curve"),
+        ({"arguments": {"weight_decay": 0.1}}, "weight_decay 0.05", "optimizer's state"),
+        ({"arguments": {"decoder_keep": 0.5}}, "decoder_keep 1.0", "first part of the run"),
     ],
 )
 def test_a_changed_setting_is_refused_with_the_reason(tmp_path, checkpoint, changed, named, why):
@@ -196,20 +202,52 @@ def test_a_checkpoint_without_the_probe_is_refused(tmp_path, checkpoint):
         build({"out": str(tmp_path)}).train(resume_from_checkpoint=str(folder))
 
 
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_what_the_stock_trainer_would_begin_anew_is_missed_by_name(tmp_path, checkpoint, name):
+    folder = tmp_path / "checkpoint-6"
+    shutil.copytree(checkpoint, folder)
+    (folder / name).unlink()
+    with pytest.raises(ResumeError, match=f"no {name}"):
+        build({"out": str(tmp_path)}).train(resume_from_checkpoint=str(folder))
+
+
+def test_a_checkpoint_of_weights_alone_is_not_continued(tmp_path):
+    crash({"out": str(tmp_path), "stop_at": 4, "arguments": {"save_only_model": True}})
+    with pytest.raises(ResumeError, match="save_only_model"):
+        build({"out": str(tmp_path)}).train(resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize(("name", "content"), [("run_settings.json", b"{"), ("model.safetensors", b"\x00" * 40)])
+def test_a_damaged_file_is_named(tmp_path, checkpoint, name, content):
+    folder = tmp_path / "checkpoint-6"
+    shutil.copytree(checkpoint, folder)
+    (folder / name).write_bytes(content)
+    with pytest.raises(ResumeError, match=r"damaged|cannot be read"):
+        build({"out": str(tmp_path)}).train(resume_from_checkpoint=str(folder))
+
+
+def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path):
+    with pytest.raises(ResumeError, match="no such checkpoint"):
+        build({"out": str(tmp_path)}).train(resume_from_checkpoint=str(tmp_path / "checkpoint-8"))
+
+
 # ---- whole or not at all ----------------------------------------------------------------------------------------
 
 
 def test_a_crash_while_saving_costs_only_the_work_since_the_last_checkpoint(tmp_path, monkeypatch):
     options = {"out": str(tmp_path), "arguments": {"save_total_limit": 1}}
     trainer = build(options)
+    save = trainer._save_rng_state
 
     def dies_at_six(folder):
         if trainer.state.global_step == 6:
             raise OSError("disk full")
+        save(folder)
 
     monkeypatch.setattr(trainer, "_save_rng_state", dies_at_six)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(CheckpointError, match=r"checkpoint-6 could not be written \([\d,]+ MB are free\): disk full"):
         trainer.train()
+    assert not list(tmp_path.glob("_partial*")), "what was half written keeps the disk full"
     assert newest_checkpoint(tmp_path).name == "checkpoint-3"
     resumed = build(options)
     resumed.train(resume_from_checkpoint=True)
@@ -235,3 +273,25 @@ def test_an_earlier_run_in_the_same_folder_is_not_continued(tmp_path):
     assert newest_checkpoint(tmp_path).name == "checkpoint-9"
     crash({"out": str(tmp_path), "stop_at": 4})
     assert newest_checkpoint(tmp_path).name == "checkpoint-3"
+
+
+def test_rotation_counts_the_checkpoints_of_this_run_alone(tmp_path):
+    """The stock one goes by steps: it would remove the new run's checkpoints and keep those of the run before."""
+    limited = {"out": str(tmp_path), "arguments": {"save_total_limit": 2}}
+    build(limited).train()
+    names = {path.name for path in tmp_path.glob("checkpoint-*")}
+    assert names == {"checkpoint-9", "checkpoint-12"}
+    crash({**limited, "stop_at": 8})
+    assert {path.name for path in tmp_path.glob("checkpoint-*")} == names | {"checkpoint-3", "checkpoint-6"}
+    assert newest_checkpoint(tmp_path).name == "checkpoint-6"
+
+
+def test_rotation_keeps_the_best_checkpoint(tmp_path):
+    trainer = build({"out": str(tmp_path), "arguments": {"save_total_limit": 2}})
+
+    def first_is_best(*_):
+        trainer.state.best_model_checkpoint = str(tmp_path / "checkpoint-3")
+
+    trainer.store_flos = first_is_best
+    trainer.train()
+    assert {path.name for path in tmp_path.glob("checkpoint-*")} == {"checkpoint-3", "checkpoint-12"}
