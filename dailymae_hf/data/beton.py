@@ -228,7 +228,8 @@ class _Parser:
             have = f"{self.file_size - table_ptr} bytes, not a multiple of {ALLOCATION_DTYPE.itemsize}"
             raise self.fail(f"truncated: the allocation table at byte {table_ptr} has {have}")
         table = self.read(ALLOCATION_DTYPE, count, table_ptr, "allocation table")
-        ptrs, sizes, owners = (np.ascontiguousarray(table[name]) for name in ("ptr", "size", "sample_id"))
+        # Real copies, contiguous and writable: numba compiles the reader for these arrays and takes no others.
+        ptrs, sizes, owners = (table[name].copy() for name in ("ptr", "size", "sample_id"))
         if np.any(ptrs[1:] < ptrs[:-1]):  # stock files are in the order in which worker processes filled pages
             order = np.argsort(ptrs, kind="stable")
             ptrs, sizes, owners = ptrs[order], sizes[order], owners[order]

@@ -56,6 +56,27 @@ def test_index_and_labels_only_where_they_are_wanted(our_beton: Path, photograph
     assert set(epoch(tmp_path / "x.beton", return_index=False)[0]) == {"pixel_values"}
 
 
+@pytest.mark.parametrize("num_workers", [1, 2])
+@pytest.mark.parametrize("writer", ["ours", "stock"])
+def test_one_sample_is_enough(
+    writer: str, num_workers: int, photographs: list[tuple[str, Image.Image]], tmp_path: Path, stock_write: Any
+) -> None:
+    """A table with one row: a view of it counts as contiguous, and numba takes no read-only view."""
+    photographs[0][1].save(tmp_path / "photograph.png")
+    if writer == "ours":
+        write_beton(tmp_path, tmp_path / "x.beton", mode="raw", max_resolution=None, workers=1, progress=False)
+    else:
+        stock_write(tmp_path / "x.beton", [photographs[0][1]], mode="raw")
+    (batch,) = epoch(
+        tmp_path / "x.beton", 1, num_workers=num_workers, shuffle=False, center_crop=1.0, resolution=SIDE, hflip=False
+    )
+    short = min(photographs[0][1].size)
+    left, top = ((side - short) // 2 for side in photographs[0][1].size)
+    square = photographs[0][1].crop((left, top, left + short, top + short))
+    expected = np.asarray(square.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float64).transpose(2, 0, 1)
+    assert np.abs(batch["pixel_values"][0].numpy() - expected).mean() < 2
+
+
 @pytest.mark.parametrize("name", ["our_beton", "stock_beton"])
 def test_center_crop_is_pillows(name: str, request: pytest.FixtureRequest) -> None:
     """Resize the shorter side to 256/224 of the output, cut the middle: the evaluation transform of the ViT recipes."""
