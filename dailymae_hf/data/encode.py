@@ -7,8 +7,9 @@ validation files that went through different steps):
   stored again, turned upright, without being decoded to pixels, so there is no second compression. Not possible for
   CMYK JPEGs and for turns that would cut blocks; those are compressed anew.
 - **Becomes RGB.** Grayscale and palette images are expanded; alpha is composited onto white, as a browser shows it;
-  CMYK is converted by Pillow (Adobe's inverted kind included); 16-bit samples are scaled by 255/65535 and rounded; the
-  EXIF orientation is applied; of several frames the first is taken. Colour profiles are not applied.
+  CMYK is converted by Pillow (Adobe's inverted kind included); 16-bit samples are scaled by 255/65535 and rounded
+  (`sixteen_bit` says for which formats); EXIF orientations 1 to 8 are applied, others mean nothing; of several frames
+  the first is taken. Colour profiles are not applied.
 - **Scaled down** when the longest side exceeds `max_resolution`, to round(side * ratio): Pillow's bicubic filter with
   antialiasing (support widened by the factor). A JPEG at least four times too large is first decoded at 1/2, 1/4 or
   1/8 scale by libjpeg, never below twice the final size.
@@ -27,13 +28,14 @@ from PIL import ExifTags, Image, ImageOps
 
 from dailymae_hf._native import codec
 from dailymae_hf.data.beton import MODE_DCT, MODE_JPG, MODE_RAW
+from dailymae_hf.data.sixteen_bit import load_rounded, to_eight_bits
 from dailymae_hf.errors import CorruptSampleError
 
 _RESTART_MCUS = 2  # 4:2:0 MCUs between restart markers, as codec.restart_jpeg puts them
 _MAX_SIDE = 65535  # the container keeps sides in 16 bits
 _WHITE = (255, 255, 255, 255)
 _JPEG_START = b"\xff\xd8\xff"
-_FIRST_SIDEWAYS = 5  # EXIF orientations 5 to 8 swap width and height
+_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,14 @@ def _encode(data: bytes, index: int, options: EncodeOptions, measure: bool) -> E
         if carried is not None:
             return carried
     image = Image.open(io.BytesIO(data))
-    final = _final_size(image.size, options.max_resolution)
     if image.format == "JPEG":
+        final = _final_size(image.size, options.max_resolution)
         image.draft(None, (2 * final[0], 2 * final[1]))
-    if image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_SIDEWAYS:
+        image.load()
+    else:
+        load_rounded(image, data)
+        final = _final_size(image.size, options.max_resolution)  # known now: to load a TIFF is to turn it upright
+    if image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS:
         final = final[::-1]
     rgb = to_rgb(image)
     if rgb.size != final:
@@ -167,20 +173,15 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I"):
-        return Image.fromarray(_sixteen_to_eight(np.asarray(image))).convert("RGB")
+        samples = np.asarray(image)
+        transparent = samples == image.info.get("transparency")
+        return Image.fromarray(np.where(transparent, np.uint8(255), to_eight_bits(samples))).convert("RGB")
     if image.mode == "F":
         raise ValueError("a floating-point image: its range is not known; save it as 8 or 16 bits per channel")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, _WHITE), rgba).convert("RGB")
     return image.convert("RGB")
-
-
-def _sixteen_to_eight(samples: np.ndarray) -> np.ndarray:
-    samples = samples.astype(np.int64)
-    if samples.min() < 0 or samples.max() > 65535:
-        raise ValueError(f"an integer image with values {samples.min()} to {samples.max()}, outside 16 bits")
-    return ((samples * 255 + 32767) // 65535).astype(np.uint8)
 
 
 def _final_size(size: tuple[int, int], max_resolution: int | None) -> tuple[int, int]:

@@ -1,6 +1,8 @@
 """What is done to a picture before it is stored, against Pillow and the stated formulas."""
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -47,6 +49,52 @@ def palette_with_transparency() -> bytes:
     return encoded(image, "PNG", transparency=0)
 
 
+def png16(samples: np.ndarray, colour_type: int, key: tuple[int, ...] = ()) -> bytes:
+    """A 16-bit PNG as its specification has it (Pillow writes none in colour). `key` is the transparent colour."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    height, width = samples.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    transparent = chunk(b"tRNS", struct.pack(f">{len(key)}H", *key)) if key else b""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + transparent + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def tiff16(samples: np.ndarray, order: str, orientation: int = 1, deflate: bool = False) -> bytes:
+    """A 16-bit RGB TIFF of one strip in byte order "<" or ">", by TIFF 6.0's list of tags."""
+    height, width = samples.shape[:2]
+    pixels = samples.astype(f"{order}u2").tobytes()
+    pixels = zlib.compress(pixels) if deflate else pixels
+    pixels += bytes(len(pixels) % 2)  # the directory begins at an even place
+    entries = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, 8), (259, 3, 1, 8 if deflate else 1),
+               (262, 3, 1, 2), (273, 4, 1, 14), (274, 3, 1, orientation), (277, 3, 1, 3), (278, 3, 1, height),
+               (279, 4, 1, len(pixels))]  # fmt: skip
+    directory = struct.pack(f"{order}H", len(entries))
+    for tag, kind, count, value in entries:
+        small = kind == 3 and count == 1
+        directory += struct.pack(f"{order}HHI", tag, kind, count) + struct.pack(
+            f"{order}HH" if small else f"{order}I", *((value, 0) if small else (value,))
+        )
+    start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 14 + len(pixels))
+    return start + struct.pack(f"{order}HHH", 16, 16, 16) + pixels + directory + bytes(4)
+
+
+DEEP = RNG.integers(0, 65536, (16, 24, 3)).astype(np.uint16)
+DEEP[0, 0] = (60000, 65535, 128)  # 233, 255 and 0, where upper bytes are 234, 255 and 0
+DEEP_ALPHA = np.dstack([DEEP, RNG.integers(0, 65536, (16, 24)).astype(np.uint16)])
+ROUNDED = np.rint(DEEP.astype(np.float64) / 65535 * 255)
+KEYED = DEEP.copy()
+KEYED[::2] = (60000, 1, 65535)
+KEYED[::4, 0, 1] = 2  # the same upper bytes as the transparent colour
+
+
+def without_key(samples: np.ndarray, key: tuple[int, ...]) -> np.ndarray:
+    transparent = (samples.reshape(16, 24, -1) == key).all(-1)
+    return np.where(transparent[..., None], 255, np.rint(samples.reshape(16, 24, -1) / 65535 * 255))
+
+
 CONVERSIONS: dict[str, tuple[bytes, np.ndarray, float]] = {  # source, expected pixels, tolerance in levels
     "rgb": (encoded(Image.fromarray(COLOURS), "PNG"), COLOURS, 0),
     "gray": (encoded(Image.fromarray(COLOURS[..., 0]), "PNG"), gray(COLOURS[..., 0]), 0),
@@ -62,6 +110,28 @@ CONVERSIONS: dict[str, tuple[bytes, np.ndarray, float]] = {  # source, expected 
     "16 bit png": (encoded(Image.fromarray(GRADIENT), "PNG"), gray(np.rint(GRADIENT / 65535 * 255)), 0),
     "16 bit tiff": (encoded(Image.fromarray(GRADIENT), "TIFF"), gray(np.rint(GRADIENT / 65535 * 255)), 0),
     "32 bit tiff": (encoded(Image.fromarray(GRADIENT.astype(np.int32)), "TIFF"), gray(np.rint(GRADIENT / 257)), 0),
+    "16 bit rgb png": (png16(DEEP, 2), ROUNDED, 0),
+    "16 bit rgb png with a transparent colour": (
+        png16(KEYED, 2, (60000, 1, 65535)),
+        without_key(KEYED, (60000, 1, 65535)),
+        0,
+    ),
+    "16 bit png with a transparent gray": (
+        png16(KEYED[..., 1], 0, (1,)),
+        np.repeat(without_key(KEYED[..., 1], (1,)), 3, axis=-1),
+        0,
+    ),
+    "16 bit rgba png": (png16(DEEP_ALPHA, 6), on_white(ROUNDED, np.rint(DEEP_ALPHA[..., 3] / 257)), 1),
+    "16 bit gray png with alpha": (
+        png16(DEEP_ALPHA[..., [0, 3]], 4),
+        on_white(gray(ROUNDED[..., 0]), np.rint(DEEP_ALPHA[..., 3] / 257)),
+        1,
+    ),
+    "16 bit rgb tiff, little-endian": (tiff16(DEEP, "<"), ROUNDED, 0),
+    "16 bit rgb tiff, big-endian": (tiff16(DEEP, ">"), ROUNDED, 0),
+    "16 bit rgb tiff, compressed": (tiff16(DEEP, "<", deflate=True), ROUNDED, 0),
+    "16 bit rgb tiff, big-endian and compressed": (tiff16(DEEP, ">", deflate=True), ROUNDED, 0),
+    "16 bit rgb tiff on its side": (tiff16(DEEP, "<", orientation=6), np.rot90(ROUNDED, -1), 0),
     "cmyk jpeg": (encoded(Image.fromarray(COLOURS).convert("CMYK"), "JPEG", quality=100), COLOURS, 4),
     "gray jpeg": (encoded(Image.fromarray(COLOURS[..., 0]), "JPEG", quality=100), gray(COLOURS[..., 0]), 4),
     "animated gif": (
@@ -91,14 +161,16 @@ TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF 2.3, tag 0x112:
 }
 
 
-@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("orientation", [*TURNS, 0, 9, 65535])
 @pytest.mark.parametrize("max_resolution", [None, 12])
-def test_orientation_is_applied(orientation: int, max_resolution: int | None) -> None:
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_orientation_is_applied(orientation: int, max_resolution: int | None, kind: str) -> None:
+    """A number that EXIF does not know leaves the picture as it is."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
-    source = encoded(Image.fromarray(COLOURS), "JPEG", quality=100, subsampling=0, exif=exif)
+    source = encoded(Image.fromarray(COLOURS), kind, quality=100, subsampling=0, exif=exif)
     options = EncodeOptions("raw", max_resolution, 90, "auto", 0, 0.5)
-    expected = TURNS[orientation](COLOURS)
+    expected = TURNS.get(orientation, TURNS[1])(COLOURS)
     if max_resolution:
         expected = np.asarray(Image.fromarray(expected).resize((expected.shape[1] // 2, expected.shape[0] // 2), 3))
     assert np.abs(pixels(encode_image(source, 0, options)) - expected.astype(np.float64)).mean() < 4
