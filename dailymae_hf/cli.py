@@ -220,6 +220,25 @@ def run_push(options: argparse.Namespace) -> int:
     return 0
 
 
+# ---- export
+
+
+def add_export(commands: Any) -> None:
+    parser = commands.add_parser("export", help="write a model for timm or as ONNX")
+    parser.add_argument("checkpoint", help="folder or Hub name of a masked autoencoder or a classifier")
+    parser.add_argument("out", help="timm: a folder; onnx: a file")
+    parser.add_argument("--to", required=True, choices=["timm", "onnx"])
+    parser.set_defaults(run=run_export)
+
+
+def run_export(options: argparse.Namespace) -> int:
+    from dailymae_hf.export import export_onnx, export_timm
+
+    path = (export_timm if options.to == "timm" else export_onnx)(options.checkpoint, options.out)
+    print(path)
+    return 0
+
+
 def _print_broken(what: str, broken: Sequence[tuple[int, str]]) -> None:
     if broken:
         print(f"{len(broken)} broken images {what}:")
@@ -229,7 +248,15 @@ def _print_broken(what: str, broken: Sequence[tuple[int, str]]) -> None:
         print(f"  and {len(broken) - _SHOWN} more")
 
 
-COMMANDS: list[Callable[[Any], None]] = [add_write, add_inspect, add_verify, add_convert, add_plan, add_push]
+COMMANDS: list[Callable[[Any], None]] = [
+    add_write,
+    add_inspect,
+    add_verify,
+    add_convert,
+    add_plan,
+    add_push,
+    add_export,
+]
 
 if __name__ == "__main__":
     sys.exit(main())

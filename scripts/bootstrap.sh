@@ -190,7 +190,7 @@ install_torch
 say "installing ffcv, transformers, accelerate and the rest"
 # Built here and against the pinned setuptools: a cached wheel could be linked to another OpenCV.
 pip install --no-deps --no-cache-dir --use-pep517 --no-build-isolation "$(grep -o '^ffcv==[^ ]*' constraints.txt)"
-pip install -c constraints.txt --use-pep517 --no-build-isolation -e '.[ffcv,demo,test,lint]'
+pip install -c constraints.txt --use-pep517 --no-build-isolation -e '.[ffcv,demo,onnx,test,lint]'
 kernel_built_from > "$kernel_stamp"
 say "checking that it loads"
 "$venv/bin/python" -c 'import ffcv, torch, transformers, dailymae_hf' ||

@@ -1,0 +1,31 @@
+"""What can be exported: a masked autoencoder's encoder, or a classifier of either pooling."""
+
+from pathlib import Path
+
+from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel, ViTModel
+
+from ..errors import CheckpointError
+
+MODEL_TYPES = ("vit_mae", "vit", "beit")
+
+
+def load_for_export(checkpoint: str | Path) -> PreTrainedModel:
+    """The model of a folder or Hub name, as a plain class: `ViTModel` of a masked autoencoder, else the classifier.
+
+    Raises:
+        CheckpointError: there is none, or of a kind that cannot be exported; or weights are missing.
+    """
+    try:
+        config = AutoConfig.from_pretrained(checkpoint)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint}: {error}") from error
+    if config.model_type not in MODEL_TYPES:
+        raise CheckpointError(f"{checkpoint}: a {config.model_type}; {', '.join(MODEL_TYPES)} can be exported")
+    if config.model_type == "vit_mae":
+        model, report = ViTModel.from_pretrained(checkpoint, add_pooling_layer=False, output_loading_info=True)
+    else:
+        model, report = AutoModelForImageClassification.from_pretrained(checkpoint, output_loading_info=True)
+    lost = sorted(report["missing_keys"])
+    if lost:
+        raise CheckpointError(f"{checkpoint}: no {', '.join(lost[:4])} ({len(lost)} tensors are missing)")
+    return model.eval()
