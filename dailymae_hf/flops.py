@@ -20,10 +20,12 @@ class MAEFlops(NamedTuple):
     decoder: int
 
 
-def _layer(tokens: int, width: int, mlp_width: int, queries: int | None = None) -> int:
-    """A transformer layer over `tokens`, computing the outputs of `queries` of them (all by default)."""
+def _layer(tokens: int, width: int, mlp_width: int, queries: int | None = None, shared: int = 0) -> int:
+    """A transformer layer over `tokens`, computing the outputs of `queries` of them (all by default); the projections
+    of `shared` of both are there already."""
     queries = tokens if queries is None else queries
-    projections = 2 * tokens * 2 * width * width + 2 * queries * 2 * width * width
+    query_and_output, key_and_value = 2 * queries - shared, 2 * (tokens - shared)
+    projections = (query_and_output + key_and_value) * 2 * width * width
     attention = 2 * 2 * queries * tokens * width
     return projections + attention + 2 * 2 * queries * width * mlp_width
 
@@ -40,7 +42,8 @@ def mae_flops_by_part(
 
     By default MAE's own formulation: every patch is projected, the decoder computes and predicts every token. It is
     what MFU divides by. `executed=True` counts what `DailyMAEForPreTraining` computes in training for the same result:
-    only visible patches are projected, and the last decoder layer and the prediction stop at the hidden patches.
+    only visible patches are projected, mask tokens go through the first decoder layer's projections once for the whole
+    batch (which is not counted), and the last decoder layer and the prediction stop at the hidden patches.
 
     ViT-B/16 at 224, mask ratio .75: encoder 8.82e9, decoder 10.75e9. Raises `RecipeError` for an impossible mask ratio.
     """
@@ -57,8 +60,10 @@ def mae_flops_by_part(
     tokens = 1 + visible + predicted
     outputs = predicted if executed else tokens
     decoder = 2 * (1 + visible) * width * decoder_width
-    decoder += (config.decoder_num_hidden_layers - 1) * _layer(tokens, decoder_width, config.decoder_intermediate_size)
-    decoder += _layer(tokens, decoder_width, config.decoder_intermediate_size, outputs)
+    last = config.decoder_num_hidden_layers - 1
+    for number in range(last + 1):
+        queries, shared = outputs if number == last else tokens, predicted if executed and number == 0 else 0
+        decoder += _layer(tokens, decoder_width, config.decoder_intermediate_size, queries, shared)
     decoder += 2 * outputs * decoder_width * pixels
     return MAEFlops(encoder, decoder)
 

@@ -34,19 +34,39 @@ class DailyMAELayer(ViTMAELayer):
     """Same weights, names and result as `ViTMAELayer`; can leave out the output of the first tokens."""
 
     def forward(
-        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, first: int = 0, **kwargs: Any
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        first: int = 0,
+        recurring: tuple[torch.Tensor, torch.Tensor] | None = None,
+        **kwargs: Any,
     ) -> torch.Tensor:
         """(B, N, D) -> (B, N - first, D).
 
         Attention reads all tokens. The decoder's last layer uses `first`: what becomes of the visible tokens there is
-        never looked at, so their queries and MLP need not be computed.
+        never looked at, so their queries and MLP need not be computed. Its first layer uses `recurring`, rows (R, D)
+        and ids (B, M): the last M tokens of each image are the rows `ids`, equal in all images. A row is then normed
+        and projected once for the whole batch.
         """
         if attention_mask is not None or kwargs:  # a caller of the stock encoder; nothing here sends either
             return super().forward(hidden_states, attention_mask, **kwargs)
-        normed = _cast_once(self.layernorm_before(hidden_states))
-        mixed = _attend(self.attention, normed[:, first:], normed)
+        if recurring is None:
+            normed = _cast_once(self.layernorm_before(hidden_states))
+            projected = _project(self.attention, normed[:, first:], normed)
+        else:
+            projected = self._project_recurring(hidden_states, first, *recurring)
+        mixed = _attend(self.attention, *projected)
         hidden_states = hidden_states[:, first:] + self.dropout(mixed)
         return hidden_states + self.dropout(self.mlp(self.layernorm_after(hidden_states)))
+
+    def _project_recurring(
+        self, hidden_states: torch.Tensor, first: int, rows: torch.Tensor, ids: torch.Tensor
+    ) -> list[torch.Tensor]:
+        own = _cast_once(self.layernorm_before(hidden_states[:, : hidden_states.shape[1] - ids.shape[1]]))
+        normed = _cast_once(self.layernorm_before(rows))
+        shared = F.embedding(ids, torch.cat(_project(self.attention, normed, normed), dim=-1))
+        parts = zip(_project(self.attention, own[:, first:], own), shared.chunk(3, dim=-1), strict=True)
+        return [torch.cat(pair, dim=1) for pair in parts]
 
 
 def use_daily_layers(layers: nn.ModuleList) -> None:
@@ -65,16 +85,14 @@ def _cast_once(tokens: torch.Tensor) -> torch.Tensor:
     return tokens.to(torch.get_autocast_dtype(tokens.device.type))
 
 
-def _attend(attention: ViTMAEAttention, queried: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Self-attention of `queried` (B, M, D) over `tokens` (B, N, D): (B, M, D)."""
-    query, key, value = (
-        projection(states).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
-        for projection, states in (
-            (attention.q_proj, queried),
-            (attention.k_proj, tokens),
-            (attention.v_proj, tokens),
-        )
-    )
+def _project(attention: ViTMAEAttention, queried: torch.Tensor, tokens: torch.Tensor) -> list[torch.Tensor]:
+    """Query of `queried` (..., M, D), key and value of `tokens` (..., N, D)."""
+    return [attention.q_proj(queried), attention.k_proj(tokens), attention.v_proj(tokens)]
+
+
+def _attend(attention: ViTMAEAttention, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Attention of M queries (B, M, D) over N keys and values (B, N, D), projected back: (B, M, D)."""
+    query, key, value = (t.unflatten(-1, (-1, attention.head_dim)).transpose(1, 2) for t in (query, key, value))
     compute = ALL_ATTENTION_FUNCTIONS.get_interface(attention.config._attn_implementation, eager_attention_forward)
     dropout = attention.attention_dropout if attention.training else 0.0
     dtype = query.dtype

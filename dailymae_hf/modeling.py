@@ -269,8 +269,8 @@ class DailyMAEForPreTraining(ViTMAEForPreTraining):
         decoder = self.decoder
         visible = latent.shape[1] - 1
         table = self._positions(decoder.decoder_pos_embed, num_patches)
-        positions = F.embedding(ids, table[0, 1:])
         tokens = decoder.decoder_embed(latent)
+        positions = F.embedding(ids, table[0, 1:])
         hidden_states = torch.cat(
             [
                 tokens[:, :1] + table[:, :1],
@@ -279,9 +279,13 @@ class DailyMAEForPreTraining(ViTMAEForPreTraining):
             ],
             dim=1,
         )
-        for layer in decoder.decoder_layers[:-1]:
-            hidden_states = layer(hidden_states)
-        hidden_states = decoder.decoder_layers[-1](hidden_states, None, 1 if all_patches else 1 + visible)
+        # Before the first attention a mask token is its position's alone, whatever the image.
+        mask_tokens = decoder.mask_token[0] + table[0, 1:]
+        last = len(decoder.decoder_layers) - 1
+        for number, layer in enumerate(decoder.decoder_layers):
+            first = 0 if number < last else 1 if all_patches else 1 + visible
+            recurring = (mask_tokens, ids[:, visible:]) if number == 0 else None
+            hidden_states = layer(hidden_states, None, first, recurring)
         return decoder.decoder_pred(decoder.decoder_norm(hidden_states))
 
     @staticmethod

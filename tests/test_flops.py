@@ -1,5 +1,7 @@
 """The count against PyTorch's own counter, and against the figures this project quotes."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -26,8 +28,8 @@ def build(cls, config) -> torch.nn.Module:
         return cls(config).train()
 
 
-def images(size: int) -> torch.Tensor:
-    return torch.empty(2, 3, size, size, device="meta")
+def images(size: int, count: int = 2) -> torch.Tensor:
+    return torch.empty(count, 3, size, size, device="meta")
 
 
 @pytest.mark.parametrize("name", ["small", "base"])
@@ -40,13 +42,15 @@ def test_maes_formulation_is_what_the_stock_model_computes(name, size, mask_rati
 
 @pytest.mark.parametrize("name", ["small", "base"])
 @pytest.mark.parametrize("decoder_keep", [1.0, 0.5])
+@pytest.mark.parametrize("decoder_layers", [1, 3])
 @pytest.mark.parametrize(("size", "mask_ratio"), [(224, 0.75), (192, 0.66), (160, 0.5)])
-def test_executed_count_is_what_our_model_computes(name, decoder_keep, size, mask_ratio):
-    config = mae_config(name, **(SMALL if name == "small" else {}))
+def test_executed_count_is_what_each_image_adds_to_a_batch(name, decoder_keep, decoder_layers, size, mask_ratio):
+    config = mae_config(name, num_hidden_layers=3, decoder_num_hidden_layers=decoder_layers)
     model = build(DailyMAEForPreTraining, config)
     model.decoder_keep = decoder_keep
     flops = mae_flops(config, size, mask_ratio, decoder_keep=decoder_keep, executed=True)
-    assert flops == counted(lambda: model(images(size), mask_ratio=mask_ratio)) // 2
+    two, four = (counted(partial(model, images(size, count), mask_ratio=mask_ratio)) for count in (2, 4))
+    assert flops == (four - two) // 2
 
 
 def test_training_is_three_forward_passes_but_for_the_first_layers_input():
