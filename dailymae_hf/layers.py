@@ -1,6 +1,6 @@
 """ViTMAE's parts that do the same with less: fewer casts, the fast attention, only the tokens wanted."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -52,7 +52,7 @@ class DailyMAELayer(ViTMAELayer):
             return super().forward(hidden_states, attention_mask, **kwargs)
         if recurring is None:
             normed = _cast_once(self.layernorm_before(hidden_states))
-            projected = _project(self.attention, normed[:, first:], normed)
+            projected = _project(self.attention, normed, first)
         else:
             projected = self._project_recurring(hidden_states, first, *recurring)
         mixed = _attend(self.attention, *projected)
@@ -64,8 +64,8 @@ class DailyMAELayer(ViTMAELayer):
     ) -> list[torch.Tensor]:
         own = _cast_once(self.layernorm_before(hidden_states[:, : hidden_states.shape[1] - ids.shape[1]]))
         normed = _cast_once(self.layernorm_before(rows))
-        shared = F.embedding(ids, torch.cat(_project(self.attention, normed, normed), dim=-1))
-        parts = zip(_project(self.attention, own[:, first:], own), shared.chunk(3, dim=-1), strict=True)
+        shared = F.embedding(ids, torch.cat(_project(self.attention, normed), dim=-1))
+        parts = zip(_project(self.attention, own, first), shared.chunk(3, dim=-1), strict=True)
         return [torch.cat(pair, dim=1) for pair in parts]
 
 
@@ -85,9 +85,22 @@ def _cast_once(tokens: torch.Tensor) -> torch.Tensor:
     return tokens.to(torch.get_autocast_dtype(tokens.device.type))
 
 
-def _project(attention: ViTMAEAttention, queried: torch.Tensor, tokens: torch.Tensor) -> list[torch.Tensor]:
-    """Query of `queried` (..., M, D), key and value of `tokens` (..., N, D)."""
-    return [attention.q_proj(queried), attention.k_proj(tokens), attention.v_proj(tokens)]
+def _project(attention: ViTMAEAttention, tokens: torch.Tensor, first: int = 0) -> list[torch.Tensor]:
+    """Query of the tokens (..., N, D) from `first` on, key and value of all: products of the same tokens are made as
+    one, so that their input is read, and its gradient written, once."""
+    maps = [attention.q_proj, attention.k_proj, attention.v_proj]
+    if first == 0:
+        return _at_once(maps, tokens)
+    queried = tokens[..., first:, :]  # none of them in a decoder of one layer: only mask tokens are asked about
+    return [maps[0](queried) if queried.shape[-2] else queried, *_at_once(maps[1:], tokens)]
+
+
+def _at_once(maps: list[nn.Module], tokens: torch.Tensor) -> list[torch.Tensor]:
+    if any(type(part) is not nn.Linear for part in maps):  # 8-bit, quantised or adapted ones know what they do
+        return [part(tokens) for part in maps]
+    weight = torch.cat([cast("torch.Tensor", part.weight) for part in maps])
+    biases = [part.bias for part in maps if isinstance(part.bias, torch.Tensor)]
+    return list(F.linear(tokens, weight, torch.cat(biases) if biases else None).chunk(len(maps), dim=-1))
 
 
 def _attend(attention: ViTMAEAttention, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

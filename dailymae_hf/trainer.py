@@ -24,6 +24,7 @@ from .callbacks.throughput import Stopwatch
 from .data.shards import BetonSource, find_betons, is_beton_source
 from .errors import RecipeError
 from .evaluation import gather_samples, validation_losses
+from .float8 import use_float8
 from .flops import TRAINING_FACTOR, encode_flops, mae_flops
 from .hub.processor import image_processor
 from .hub.pushing_trainer import PushingTrainer
@@ -57,8 +58,8 @@ class DailyMAETrainer(ShardedTrainer, PushingTrainer):
         kwargs: whatever else `transformers.Trainer` takes.
 
     Raises:
-        RecipeError: both a file and a data set were given.
-        MissingDependencyError: a .beton path was given and ffcv or the kernel is missing.
+        RecipeError: both a file and a data set were given, or `args.float8` and the card has no 8-bit floats.
+        MissingDependencyError: a .beton path was given and ffcv or the kernel is missing, or `args.float8` and torchao.
     """
 
     args: DailyMAETrainingArguments
@@ -92,6 +93,8 @@ class DailyMAETrainer(ShardedTrainer, PushingTrainer):
         self.is_mae = isinstance(model, ViTMAEForPreTraining)
         if self.is_mae:
             self.card_kind = "pretraining"
+        if args.float8:
+            use_float8(model)
         self._loaders: dict[str, Any] = {}
         self._epoch = 0
         self._statistics: dict[torch.device, list[torch.Tensor]] = {}

@@ -1,4 +1,4 @@
-"""The arguments of a pretraining run: transformers' own, with MAE's defaults and four more."""
+"""The arguments of a pretraining run: transformers' own, with MAE's defaults and five more."""
 
 import math
 from dataclasses import dataclass, field
@@ -42,6 +42,9 @@ class DailyMAETrainingArguments(TrainingArguments):
     decoder_keep: float = field(
         default=1.0,
         metadata={"help": "Share of the hidden patches that the decoder reconstructs, drawn at random; 1.0 is MAE."},
+    )
+    float8: bool = field(
+        default=False, metadata={"help": "Matrix products of the layers in 8-bit floats (torchao), on cards with them."}
     )
 
     hub_license: str | None = field(

@@ -2,7 +2,7 @@
 
 Each argument is the JSON of a run: out (folder), and optionally batch (per rank), accumulation, resume (true), stop_at
 (step to die after), killed (a rank: the one that the kernel kills after two steps), epochs, images, probe, fsdp (true),
-arguments (of the Trainer). Writes per rank: weights, probe, scores; the first rank also the log.
+arguments (of the Trainer). Writes per rank: weights, probe, scores and what was compiled; the first rank also the log.
 """
 
 import json
@@ -18,6 +18,7 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils import DistributedType
 from accelerate.utils.launch import prepare_multi_gpu_env
 from safetensors.torch import save_file
+from torch._dynamo.utils import counters
 from transformers import TrainerCallback
 
 from dailymae_hf.callbacks import LogFileCallback, OnlineProbeCallback, ThroughputCallback
@@ -114,9 +115,10 @@ def run(options: dict, rank: int = 0, world_size: int = 1) -> None:
     except KeyboardInterrupt:
         return
     out = Path(options["out"])
-    state = (
-        trainer.accelerator.get_state_dict(trainer.model) if options.get("fsdp") else trainer.core_model.state_dict()
-    )
+    compiled = {"graphs": counters["stats"]["unique_graphs"], "breaks": dict(counters["graph_break"])}
+    (out / f"compiled-{rank}.json").write_text(json.dumps(compiled))
+    model = trainer.core_model
+    state = trainer.accelerator.get_state_dict(model) if options.get("fsdp") else model.state_dict()
     save_file(state, out / f"weights-{rank}.safetensors")
     scores = {"eval_loss": trainer.evaluate()["eval_loss"]}
     for callback in trainer.callback_handler.callbacks:

@@ -5,10 +5,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dailymae_hf.build import model_config
 from dailymae_hf.errors import RecipeError
+from dailymae_hf.flops import TRAINING_FACTOR, mae_flops
+from dailymae_hf.plan.schedules import stages_of
 from dailymae_hf.recipe import convert, load_recipe
 from dailymae_hf.schedule import ResolutionSchedule
 
+IMAGENET = ["mae_base_in1k", "mae_base_in1k_constant", "mae_base_in1k_fast", "mae_large_in1k", "mae_huge_in1k"]
 CONFIGS = sorted((Path(__file__).parent.parent / "recipes" / "configs").glob("*.yaml"))
 MINIMAL = "train_beton: train.beton\noutput_dir: out\nuse_cpu: true\n"
 
@@ -137,7 +141,7 @@ def test_shipped_recipes_load_and_open_with_their_command(path):
     assert f"recipes/pretrain.py recipes/configs/{path.name}" in opening
     assert "takes" in opening.lower()
     recipe = load_recipe(path, ["--use_cpu", "--bf16=false"])
-    patch_size = recipe.model.patch_size or 16
+    patch_size = model_config(recipe).patch_size
     schedule = ResolutionSchedule.from_dict(
         recipe.training.resolution_schedule,
         epochs=recipe.training.num_train_epochs,
@@ -148,7 +152,7 @@ def test_shipped_recipes_load_and_open_with_their_command(path):
     assert schedule.resolutions[-1] == recipe.model.image_size, "the last stage is at full resolution"
 
 
-@pytest.mark.parametrize("name", ["mae_base_in1k", "mae_base_in1k_constant", "mae_large_in1k"])
+@pytest.mark.parametrize("name", IMAGENET)
 def test_imagenet_recipes_are_the_papers(name):
     """PAPER.md's figures: 4096 images a step on 8 GPUs, base rate 1.5e-4, 40 of 800 epochs warm-up, AdamW (.9, .95)."""
     recipe = load_recipe(CONFIGS[0].with_name(f"{name}.yaml"), ["--use_cpu", "--bf16=false"])
@@ -175,3 +179,19 @@ def test_a_token_has_no_place_in_a_recipe(write, line, words):
     with pytest.raises(RecipeError, match=r"hub_token has no place in a recipe.*HF_TOKEN") as caught:
         load_recipe(write(line), words)
     assert "hf_secret" not in str(caught.value)
+
+
+def test_the_fast_recipe_states_its_flops():
+    """Beside the faithful recipe's: at both sizes, over the run, and as a share of it."""
+    faithful, fast = (CONFIGS[0].with_name(f"{name}.yaml") for name in ("mae_base_in1k", "mae_base_in1k_fast"))
+    totals = []
+    for path in (faithful, fast):
+        recipe = load_recipe(path, ["--use_cpu", "--bf16=false", "--torch_compile=false"])
+        config, keep = model_config(recipe), recipe.training.decoder_keep
+        sizes = [stage.resolution for stage in stages_of(recipe.training.resolution_schedule, 800, config)]
+        per_size = {size: mae_flops(config, size, decoder_keep=keep) / 1e9 for size in (224, 192)}
+        mean = sum(per_size[size] for size in sizes) / len(sizes)
+        totals.append(TRAINING_FACTOR * mean * 800 * 1_281_167 / 1e9)
+        row = f"{per_size[224]:9.2f} {per_size[192]:9.2f} {mean:17.2f}   {totals[-1]:.1f}e18"
+        assert row in fast.read_text()
+    assert f"{totals[1] / totals[0]:.2f} of the faithful" in fast.read_text()
