@@ -15,6 +15,7 @@ from .callbacks import (
 from .data.local_copy import copy_to_local
 from .data.shards import BetonSource, find_betons, open_betons
 from .data.writer import available_cores
+from .errors import RecipeError
 from .modeling import DailyMAEForPreTraining, mae_config
 from .trainer import DailyMAETrainer
 
@@ -26,18 +27,39 @@ def model_config(recipe: "PretrainRecipe") -> ViTMAEConfig:
     """The config that the recipe's model will have; no weights are made."""
     arguments = recipe.model
     if arguments.model_name_or_path:
-        return ViTMAEConfig.from_pretrained(arguments.model_name_or_path)
+        config = ViTMAEConfig.from_pretrained(arguments.model_name_or_path)
+        _check_agreement(recipe, config)
+        return config
     sizes = {"image_size": arguments.image_size, "mask_ratio": arguments.mask_ratio, **arguments.model_overrides}
     if arguments.patch_size is not None:
         sizes["patch_size"] = arguments.patch_size
     return mae_config(arguments.model_size, **sizes)
 
 
+def _check_agreement(recipe: "PretrainRecipe", config: ViTMAEConfig) -> None:
+    """Refuse keys of the recipe that the checkpoint to start from would overrule without a word."""
+    arguments, named = recipe.model, recipe.named
+    wanted: dict[str, Any] = {
+        name: getattr(arguments, name) for name in ("image_size", "patch_size", "mask_ratio") if name in named
+    }
+    if "model_size" in named:
+        size = mae_config(arguments.model_size)
+        wanted |= {name: getattr(size, name) for name in ("hidden_size", "num_hidden_layers")}
+    for name, value in (wanted | arguments.model_overrides).items():
+        if getattr(config, name, None) != value:
+            raise RecipeError(
+                f"{name}: the recipe wants {value}, and the model of model_name_or_path "
+                f"({arguments.model_name_or_path}) has {getattr(config, name, None)}, which it keeps"
+            )
+    if arguments.initialization != "mae":
+        raise RecipeError("initialization: a model that starts from model_name_or_path draws no weights")
+
+
 def build_model(recipe: "PretrainRecipe") -> DailyMAEForPreTraining:
     """The model with its initial weights, which the recipe's seed decides, or those it starts from."""
+    config = model_config(recipe)
     if recipe.model.model_name_or_path:
         return DailyMAEForPreTraining.from_pretrained(recipe.model.model_name_or_path)
-    config = model_config(recipe)
     set_seed(recipe.training.seed)
     model = DailyMAEForPreTraining(config)
     if recipe.model.initialization == "stock":
@@ -89,6 +111,8 @@ def build_callbacks(recipe: "PretrainRecipe") -> list[TrainerCallback]:
 def build_trainer(recipe: "PretrainRecipe") -> DailyMAETrainer:
     """The trainer of the recipe's run, ready to train."""
     data = recipe.data
+    if data.eval_beton is None and recipe.callbacks.reconstruction_every_n_epochs:
+        raise RecipeError("reconstruction_every_n_epochs: pictures are of eval_beton, which is missing; 0 draws none")
     train_beton, eval_beton = (_nearby(source, data.local_folder) for source in (data.train_beton, data.eval_beton))
     return DailyMAETrainer(
         build_model(recipe),

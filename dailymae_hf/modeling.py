@@ -70,9 +70,12 @@ def mae_config(size: str = "base", **overrides: Any) -> ViTMAEConfig:
         if name not in known:
             raise RecipeError(f"{name}: ViTMAEConfig has no such field")
     config = ViTMAEConfig(**(fields | overrides))
-    for name in ("hidden_size", "decoder_hidden_size"):
-        if getattr(config, name) % 4 != 0:
-            raise RecipeError(f"{name}: {getattr(config, name)} is not divisible by 4, which 2-D positions need")
+    for prefix in ("", "decoder_"):
+        width, heads = getattr(config, f"{prefix}hidden_size"), getattr(config, f"{prefix}num_attention_heads")
+        if width % 4 != 0:
+            raise RecipeError(f"{prefix}hidden_size: {width} is not divisible by 4, which 2-D positions need")
+        if width % heads != 0:
+            raise RecipeError(f"{prefix}num_attention_heads: {heads} do not divide {prefix}hidden_size {width}")
     if config.image_size % config.patch_size != 0:
         raise RecipeError(f"image_size: {config.image_size} is not a multiple of patch_size {config.patch_size}")
     return config

@@ -62,15 +62,23 @@ class ResolutionSchedule:
         """The stage that `epoch`, counted from 0, belongs to."""
         return next((stage for stage, end in zip(self.stages, self.ends, strict=True) if epoch < end), self.stages[-1])
 
+    def left_out(self, epochs: float) -> tuple[Stage, ...]:
+        """The stages that no epoch of a run of so many epochs falls into."""
+        seen = {self.stage(epoch) for epoch in range(math.ceil(epochs))}
+        return tuple(stage for stage in self.stages if stage not in seen)
+
     @classmethod
-    def from_args(cls, args: Any, config: Any) -> Self:
-        """The schedule of training arguments (`resolution_schedule`, `num_train_epochs`) for a model's config."""
+    def from_args(cls, args: Any, config: Any, epochs: float | None = None) -> Self:
+        """The schedule of training arguments (`resolution_schedule`) for a model's config.
+
+        `epochs` is the length of the run, `num_train_epochs` unless told.
+        """
         return cls.from_dict(
             args.resolution_schedule,
-            epochs=args.num_train_epochs,
+            epochs=args.num_train_epochs if epochs is None else epochs,
             patch_size=config.patch_size,
             resolution=config.image_size,
-            mask_ratio=config.mask_ratio,
+            mask_ratio=getattr(config, "mask_ratio", 0.75),  # a classifier's has none, and masks nothing
         )
 
     @classmethod

@@ -58,12 +58,13 @@ class DailyMAETrainer(ShardedTrainer, PushingTrainer):
         kwargs: whatever else `transformers.Trainer` takes.
 
     Raises:
-        RecipeError: both a file and a data set were given, or `args.float8` and the card has no 8-bit floats.
+        RecipeError: both a file and a data set were given, or the arguments do not fit the model or the data.
         MissingDependencyError: a .beton path was given and ffcv or the kernel is missing, or `args.float8` and torchao.
     """
 
     args: DailyMAETrainingArguments
     control: TrainerControl
+    schedule_callback: type[PalindromeCallback] = PalindromeCallback
 
     def __init__(
         self,
@@ -81,11 +82,15 @@ class DailyMAETrainer(ShardedTrainer, PushingTrainer):
         **kwargs: Any,
     ) -> None:
         for beton, dataset, name in ((train_beton, train_dataset, "train"), (eval_beton, eval_dataset, "eval")):
+            if beton is not None and args.n_gpu > 1:
+                raise RecipeError(f"{args.n_gpu} GPUs for one process: start one for each with `accelerate launch`")
             if beton is not None and dataset is not None:
                 raise RecipeError(f"{name}_beton and {name}_dataset are both given: one of them must be None")
             missing = [path for path in find_betons(beton) if not path.is_file()] if is_beton_source(beton) else []
             if missing:
                 raise RecipeError(f"{name}_beton: there is no file {missing[0]}; `dailymae write` makes one")
+        if args.eval_strategy != "no" and eval_beton is None and eval_dataset is None:
+            raise RecipeError(f"eval_strategy: {args.eval_strategy} evaluates on eval_beton, which is missing")
         self.train_beton, self.eval_beton = train_beton, eval_beton
         self.loader_options = dict(loader_options or {})
         self.stopwatch = Stopwatch()
@@ -112,7 +117,11 @@ class DailyMAETrainer(ShardedTrainer, PushingTrainer):
         )
         if hasattr(model, "decoder_keep"):
             model.decoder_keep = args.decoder_keep
-        if self.is_mae and train_beton is not None:
+        if args.resolution_schedule is not None and train_beton is None:
+            raise RecipeError(
+                "resolution_schedule: a data set's images have the size it gives them; train_beton is needed"
+            )
+        if train_beton is not None and (self.is_mae or args.resolution_schedule is not None):
             self._add_schedule()
         for callback in self.callback_handler.callbacks:
             self._attach(callback)
@@ -125,8 +134,16 @@ class DailyMAETrainer(ShardedTrainer, PushingTrainer):
         callbacks = self.callback_handler.callbacks
         if any(isinstance(callback, PalindromeCallback) for callback in callbacks):
             return
-        schedule = ResolutionSchedule.from_args(self.args, self.model.config)
-        callbacks.insert(0, PalindromeCallback(schedule))
+        epochs = self.args.num_train_epochs
+        if self.args.max_steps > 0:  # it sets the length of the run, and the learning rate follows it as well
+            epochs = self.args.max_steps * self.args.gradient_accumulation_steps / len(self.get_train_dataloader())
+        schedule = ResolutionSchedule.from_args(self.args, self.model.config, epochs)
+        for stage in schedule.left_out(epochs):
+            logger.warning(
+                "resolution_schedule: stage %d of %d (%d px) gets no epoch in a run of %g",
+                stage.index + 1, len(schedule.stages), stage.resolution, epochs,
+            )  # fmt: skip
+        callbacks.insert(0, self.schedule_callback(schedule))
 
     def _attach(self, callback: TrainerCallback) -> None:
         if isinstance(callback, DailyMAECallback):
@@ -217,6 +234,7 @@ class DailyMAETrainer(ShardedTrainer, PushingTrainer):
                 return_index=True,
                 center_crop=EVAL_CROP,
                 device=args.device,
+                on_error=self.loader_options.get("on_error", "raise"),
             )
         return self._loaders[key]
 
@@ -413,4 +431,7 @@ def _pixel_statistics(
 
         facts = inspect_beton(beton)["facts"]
         mean, std = mean or facts.get("mean"), std or facts.get("std")
-    return tuple(mean or IMAGE_MEAN), tuple(std or IMAGE_STD)
+    mean, std = tuple(mean or IMAGE_MEAN), tuple(std or IMAGE_STD)
+    if min(std) <= 0:
+        raise RecipeError(f"image_std: {std} is not above 0 in every channel")
+    return mean, std

@@ -94,7 +94,10 @@ class DailyMAETrainingArguments(TrainingArguments):
         given_rate = self.learning_rate
         if given_rate is None:
             self.learning_rate = 0.0  # a number for the parent's checks; the batch is known only after them
-        super().__post_init__()
+        try:
+            super().__post_init__()
+        except ValueError as error:  # the stock checks' sentences name the argument
+            raise RecipeError(str(error)) from error
         kind = SchedulerType(self.lr_scheduler_type)
         if kind != SchedulerType.COSINE:
             raise RecipeError(
@@ -109,7 +112,7 @@ class DailyMAETrainingArguments(TrainingArguments):
     @property
     def effective_batch_size(self) -> int:
         """Images of one optimizer step, over all devices and accumulated batches."""
-        return int(self.train_batch_size * self.world_size * self.gradient_accumulation_steps)
+        return int(self.per_device_train_batch_size * self.world_size * self.gradient_accumulation_steps)
 
     def _check_numbers(self) -> None:
         for name, low, high in (

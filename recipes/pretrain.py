@@ -1,7 +1,7 @@
 """Pretrain a masked autoencoder as a recipe says: parse, build, run.
 
     accelerate launch --config_file accelerate_config.yaml recipes/pretrain.py recipes/configs/mae_base_in1k.yaml
-    python recipes/pretrain.py recipes/configs/demo.yaml --num_train_epochs 2
+    python recipes/pretrain.py recipes/configs/demo.yaml --num_train_epochs 10
 
 Every key of the recipe can be given after it, as `--key value`.
 """

@@ -133,6 +133,11 @@ def refused(folder, monkeypatch, *words):
         (["--num_train_epoch", "1"], "unknown key 'num_train_epoch'; the nearest known one is 'num_train_epochs'"),
         (["--train_beton", "missing.beton"], "train_beton: there is no file missing.beton"),
         (["--resolution_schedule.resolutions", "[48, 30, 48]"], "resolutions[1]: 30 is not a multiple of the patch"),
+        (["--probe_every_n_steps", "0"], "probe_every_n_steps: 0 is below 1"),
+        (["--logging_steps", "0"], "logging_steps"),
+        (["--model_overrides.num_attention_heads", "5"], "num_attention_heads: 5 do not divide hidden_size 192"),
+        (["--model_name_or_path", "no/such/folder", "--output_dir", "out2"], "no/such/folder"),
+        (["--output_dir", "recipe.yaml/under"], "recipe.yaml/under"),
     ],
 )
 def test_a_mistake_is_one_line_and_no_traceback(workplace, monkeypatch, words, message):
@@ -146,3 +151,27 @@ def test_a_corrupt_image_ends_the_run_with_its_file_and_index(workplace, monkeyp
     (workplace / "damaged.beton").write_bytes(damaged)
     said = refused(workplace, monkeypatch, "--train_beton", "damaged.beton", "--output_dir", "damaged")
     assert re.search(r"CorruptSampleError: .*damaged.beton: sample \d+ cannot be decoded", said)
+
+
+def test_zero_filled_samples_are_counted_and_never_scored(workplace):
+    """A damaged sample in both files: the run goes on, the log counts it, and no score has it among its images."""
+    words = ["--train_beton", "damaged.beton", "--eval_beton", "damaged.beton", "--output_dir", "zero"]
+    pretrain(workplace, *words, "--on_error", "zero", "--num_train_epochs", "3")
+    lines = read_log(workplace / "zero" / "log.jsonl")
+    assert [line["damaged_samples"] for line in lines if line.get("damaged_samples")][-1] >= 2
+    scores = [line["knn_accuracy"] for line in lines if line.get("knn_accuracy") is not None]
+    assert len(scores) == 3
+    assert all(score * 49 == pytest.approx(round(score * 49)) for score in scores), "of 50 images 49 can be scored"
+
+
+def test_an_interruption_says_how_to_go_on(workplace, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(workplace)
+    monkeypatch.setattr(sys, "argv", ["pretrain.py", "recipe.yaml"])
+    monkeypatch.setattr(script, "build_trainer", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        script.main()
+    assert caught.value.code == 130
+    assert "--resume_from_checkpoint true" in capsys.readouterr().err

@@ -9,7 +9,8 @@ from dailymae_hf.build import model_config
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.flops import TRAINING_FACTOR, mae_flops
 from dailymae_hf.plan.schedules import stages_of
-from dailymae_hf.recipe import convert, load_recipe
+from dailymae_hf.recipe import load_recipe
+from dailymae_hf.recipe_values import convert
 from dailymae_hf.schedule import ResolutionSchedule
 
 IMAGENET = ["mae_base_in1k", "mae_base_in1k_constant", "mae_base_in1k_fast", "mae_large_in1k", "mae_huge_in1k"]

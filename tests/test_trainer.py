@@ -214,7 +214,7 @@ DailyMAETrainer(tiny_model(), arguments(out, num_train_epochs=1), train_dataset=
 from dailymae_hf.data import write_beton
 import datasets, PIL.Image
 features = datasets.Features(image=datasets.Image())
-rows = datasets.Dataset.from_dict({{"image": [PIL.Image.new("RGB", (40, 40))] * 8}}, features=features)
+rows = datasets.Dataset.from_dict({{"image": [PIL.Image.linear_gradient("L")] * 8}}, features=features)
 write_beton(rows, out / "x.beton", workers=1)
 try:
     DailyMAETrainer(tiny_model(), arguments(out), train_beton=out / "x.beton").train()
@@ -259,3 +259,28 @@ def test_state_is_json(tmp_path):
     trainer = DailyMAETrainer(tiny_model(), arguments(tmp_path), train_beton=loader())
     trainer.train()
     json.dumps(trainer.state.log_history, allow_nan=False)
+
+
+def test_a_schedule_without_files_to_apply_it_to_is_refused(tmp_path):
+    schedule = {"kind": "constant", "resolution": 24}
+    with pytest.raises(RecipeError, match=r"resolution_schedule: .*train_beton"):
+        DailyMAETrainer(tiny_model(), arguments(tmp_path, resolution_schedule=schedule), train_dataset=[1])
+
+
+def test_a_flat_standard_deviation_is_refused(tmp_path):
+    with pytest.raises(RecipeError, match="image_std"):
+        DailyMAETrainer(tiny_model(), arguments(tmp_path), train_beton=loader(), image_std=(0.2, 0.0, 0.2))
+
+
+def test_evaluation_without_something_to_evaluate_on_is_refused(tmp_path):
+    with pytest.raises(RecipeError, match=r"eval_strategy: .*eval_beton"):
+        DailyMAETrainer(tiny_model(), arguments(tmp_path, eval_strategy="epoch"), train_beton=loader())
+
+
+def test_one_process_for_several_gpus_is_refused(tmp_path, monkeypatch):
+    """The stock Trainer would split each batch, and the learning rate would be that of a batch for each GPU."""
+    args = arguments(tmp_path)
+    monkeypatch.setattr(type(args), "n_gpu", 8)
+    with pytest.raises(RecipeError, match=r"8 GPUs for one process.*accelerate launch"):
+        DailyMAETrainer(tiny_model(), args, train_beton=loader())
+    assert args.effective_batch_size == args.per_device_train_batch_size

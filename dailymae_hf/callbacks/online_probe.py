@@ -55,7 +55,7 @@ class OnlineProbeCallback(DailyMAECallback):
         every_n_steps: optimizer steps per probe step.
         every_n_epochs: epochs between two scores; the last step of training is always scored.
         bank_size: at most this many training images for kNN, drawn once at random.
-        bank: training images for kNN, a path or a loader; the trainer's training file if not given.
+        bank: labelled training images for kNN, a path or a loader; the trainer's training file if not given.
     """
 
     def __init__(
@@ -105,6 +105,7 @@ class OnlineProbeCallback(DailyMAECallback):
             raise RecipeError("the online probe needs train_beton and eval_beton, files with labels")
         loader = self.trainer.get_train_dataloader()
         self.num_classes = count_classes(loader)
+        check_held_out(self.trainer.get_eval_dataloader(), loader, self.num_classes)
         self._all_labelled = min(loader.dataset.labels) >= 0
         width = self.trainer.core_model.config.hidden_size
         self.probe = Probe(width, self.num_classes, self.trainer.args.seed).to(self.trainer.args.device)
@@ -158,8 +159,6 @@ class OnlineProbeCallback(DailyMAECallback):
         loader.set_resolution(resolution)
         rows: list[tuple[torch.Tensor, ...]] = []
         for batch in _first_batches(loader, limit, self.trainer.args.world_size):
-            if "labels" not in batch:
-                raise RecipeError("the online probe needs labels, the file scored has none: set online_probe: false")
             device = self.trainer.args.device
             features = self._features(batch["pixel_values"])
             rows.append((features, batch["labels"].to(device), batch["index"].to(device)))
@@ -214,6 +213,24 @@ def count_classes(loader: Any) -> int:
     if labels is None or max(labels) < 0:
         raise RecipeError("the online probe needs labels, and the training file has none: set online_probe: false")
     return max(len(loader.class_names or ()), int(max(labels)) + 1)
+
+
+def check_held_out(held_out: Any, training: Any, num_classes: int) -> None:
+    """Make sure that the validation labels mean what the training labels do, before hours of training.
+
+    Raises:
+        RecipeError: the validation file has no labels, or classes that the training file does not have.
+    """
+    labels = held_out.dataset.labels
+    if labels is None or max(labels) < 0:
+        raise RecipeError("the online probe needs labels, and the validation file has none: set online_probe: false")
+    if max(labels) >= num_classes:
+        raise RecipeError(f"eval_beton: has labels up to {max(labels)}, and train_beton {num_classes} classes")
+    own, theirs = training.class_names, held_out.class_names
+    if own is not None and theirs is not None and own != theirs:
+        other = next((name for name in theirs if name not in own), None)
+        what = "names its classes in another order" if other is None else f"has a class {other!r}"
+        raise RecipeError(f"eval_beton: {what}, unlike train_beton: the probe's scores would mean nothing")
 
 
 def _first_batches(loader: Iterable[Any], limit: int | None, world_size: int) -> Iterator[Any]:

@@ -33,8 +33,10 @@ PEAK_FLOPS = {
     "L40": 181e12,
     "L40S": 362e12,
     "RTX 3090": 71e12,
+    "RTX 3090 Ti": 80e12,
     "RTX 4090": 165e12,
     "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
     "H100": 989e12,
     "H800": 989e12,
     "H200": 989e12,
@@ -49,6 +51,8 @@ def peak_flops(device_name: str) -> float | None:
     """Dense bf16 peak of a device in FLOP/s, or None where the table does not know it."""
     words = device_name.replace("-", " ").split()
     text = f" {' '.join(words)} "
+    if "Laptop" in words:  # sold under the names of faster cards
+        return None
     known = [name for name in PEAK_FLOPS if f" {name} " in text]
     return PEAK_FLOPS[max(known, key=len)] if known else None
 
@@ -109,7 +113,8 @@ class ThroughputCallback(DailyMAECallback):
 
     Counts are over all ranks; times are this rank's. A token is a visible patch or the class token: what the encoder
     works on. Model FLOPs are MAE's forward and backward pass (three times the forward count), without the online
-    probe's extra forward pass, whose time does count. `mfu` is given where a 16-bit run's device is in `PEAK_FLOPS`.
+    probe's extra forward pass, whose time does count. `damaged_samples` joins them where this rank's loader had to give
+    black images (`on_error: zero`): how many so far. `mfu` is given where a 16-bit run's device is in `PEAK_FLOPS`.
     """
 
     def __init__(self) -> None:
@@ -137,6 +142,10 @@ class ThroughputCallback(DailyMAECallback):
         utilisation = self.mfu(self._window)
         if utilisation is not None:
             values["mfu"] = utilisation
+        if self.trainer.train_beton is not None and (
+            damaged := getattr(self.trainer.get_train_dataloader(), "errors", 0)
+        ):
+            values["damaged_samples"] = damaged
         self._open_window()
         return values
 

@@ -53,7 +53,8 @@ class BetonLoader:
         hflip: flip half of the images.
         shuffle: a new order each epoch; False keeps the file's.
         drop_last: leave out the last incomplete global batch.
-        on_error: "raise" ends the run with a CorruptSampleError; "zero" gives a black image and counts it in `errors`.
+        on_error: "raise" ends the run with a CorruptSampleError; "zero" gives a black image and counts it in `errors`;
+            with `drop_last=False`, as scores are taken, it has the label and index of padding besides.
         return_index: add "index".
         center_crop: None for random resized crops; a ratio such as 224/256 for evaluation: the shorter side is resized
             to resolution / ratio and the middle is cut.
@@ -201,19 +202,26 @@ class BetonLoader:
             yield self._load(rows, real)
 
     def _load(self, rows: np.ndarray, real: int) -> Any:
-        batch = {"pixel_values": self._engine.decode(rows, self.batch_size)}
-        self._hear_errors()
+        pixel_values = self._engine.decode(rows, self.batch_size)
+        damaged = self._hear_errors()
+        padding = np.arange(len(rows)) >= real
+        if (
+            damaged and not self.plan.drop_last
+        ):  # a score must not count the black stand-ins: like padding, they are no one
+            padding |= ~pixel_values.flatten(1).any(dim=1).numpy()
+        batch = {"pixel_values": pixel_values}
         labels = self.dataset.labels
         if labels is not None:
-            batch["labels"] = _padded(labels[rows], real, PADDING_LABEL)
+            batch["labels"] = torch.from_numpy(np.where(padding, PADDING_LABEL, labels[rows]))
         if self.return_index:
-            batch["index"] = _padded(rows.astype(np.int64), real, PADDING_INDEX)
+            batch["index"] = torch.from_numpy(np.where(padding, PADDING_INDEX, rows.astype(np.int64)))
         return batch if self.device is None else self._copy(batch)
 
-    def _hear_errors(self) -> None:
+    def _hear_errors(self) -> int:
+        """Samples of the last batch that could not be decoded."""
         count, index, status = self._decoder.errors
         if index is None or status is None:
-            return
+            return 0
         path, number = self.dataset.locate(index)
         message = f"{path}: sample {number} cannot be decoded: {status_message(status)}"
         if self.on_error == "raise":
@@ -221,6 +229,7 @@ class BetonLoader:
         logger.warning("%s; %d such samples in this batch are black", message, count)
         self.errors += count
         self._decoder.clear_errors()
+        return count
 
     def _copy(self, batch: Batch) -> Any:
         """Start the copy to the device; a pinned buffer is kept until its copy has ended."""
@@ -244,12 +253,6 @@ class BetonLoader:
         for value in moved.values():
             value.record_stream(stream)
         return moved
-
-
-def _padded(values: np.ndarray, real: int, padding: int) -> torch.Tensor:
-    values = np.array(values)
-    values[real:] = padding
-    return torch.from_numpy(values)
 
 
 def _default_workers() -> int:

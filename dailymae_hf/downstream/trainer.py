@@ -17,7 +17,7 @@ from ..errors import RecipeError
 from ..hub.processor import BICUBIC
 from ..metrics import ClassificationMetrics
 from ..optim import layer_decay_groups
-from ..schedule import ResolutionSchedule, learning_rate_factor
+from ..schedule import learning_rate_factor
 from ..trainer import EVAL_CROP, DailyMAETrainer
 from .arguments import ClassifierTrainingArguments
 from .ema import EMACallback
@@ -66,6 +66,7 @@ class ClassifierTrainer(DailyMAETrainer):
     args: ClassifierTrainingArguments
     optimizer: Any
     card_kind = "classification"
+    schedule_callback = ResolutionCallback
 
     def __init__(
         self,
@@ -87,15 +88,6 @@ class ClassifierTrainer(DailyMAETrainer):
         self.average = EMACallback(args.ema_decay) if args.ema_decay is not None else None
         if self.average is not None:
             self.add_callback(self.average)
-        if args.resolution_schedule is not None:
-            assert isinstance(args.resolution_schedule, Mapping)
-            schedule = ResolutionSchedule.from_dict(
-                args.resolution_schedule,
-                epochs=args.num_train_epochs,
-                patch_size=config.patch_size,
-                resolution=config.image_size,
-            )
-            self.add_callback(ResolutionCallback(schedule))
 
     # ---- one step --------------------------------------------------------------------------------------------------
 

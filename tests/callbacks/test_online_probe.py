@@ -108,3 +108,27 @@ def test_a_run_without_a_validation_file_is_refused(tmp_path):
     )
     with pytest.raises(RecipeError, match="eval_beton"):
         trainer.train()
+
+
+def test_a_validation_file_without_labels_is_refused_before_training(tmp_path):
+    held_out = validation()
+    held_out.dataset.labels = None
+    with pytest.raises(RecipeError, match="the validation file has none"):
+        run(tmp_path, evaluate=held_out, every_n_epochs=100)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [(["a", "b", "cat", "d"], "has a class 'cat'"), (["b", "a", "c", "d"], "in another order")]
+)
+def test_other_classes_in_the_validation_file_are_refused(tmp_path, names, said):
+    train, held_out = loader(), validation()
+    train.class_names, held_out.class_names = ["a", "b", "c", "d"], names
+    with pytest.raises(RecipeError, match=said):
+        run(tmp_path, train=train, evaluate=held_out)
+
+
+def test_labels_beyond_the_training_files_are_refused(tmp_path):
+    held_out = validation()
+    held_out.dataset.labels = held_out.dataset.labels + 3
+    with pytest.raises(RecipeError, match="labels up to 6, and train_beton 4 classes"):
+        run(tmp_path, evaluate=held_out)

@@ -1,5 +1,6 @@
 """The schedule reaches loader and model before the first batch of each epoch, and the log says so."""
 
+from dailymae_hf import trainer as trainer_module
 from dailymae_hf.callbacks import PalindromeCallback
 from dailymae_hf.schedule import ResolutionSchedule
 from dailymae_hf.trainer import DailyMAETrainer
@@ -38,3 +39,19 @@ def test_a_callback_of_the_user_replaces_the_arguments_schedule(tmp_path):
     args = arguments(tmp_path, resolution_schedule=SCHEDULE)
     DailyMAETrainer(tiny_model(), args, train_beton=data, callbacks=[PalindromeCallback(own)]).train()
     assert {size for _, size, _ in data.seen} == {16}
+
+
+def test_max_steps_sets_the_schedules_length_as_well(tmp_path):
+    """15 steps are three epochs of five, whatever num_train_epochs says."""
+    data = loader()
+    args = arguments(tmp_path, num_train_epochs=800, max_steps=15, resolution_schedule=SCHEDULE)
+    DailyMAETrainer(tiny_model(), args, train_beton=data).train()
+    assert [size for _, size, _ in data.seen] == [32] * 5 + [24] * 5 + [32] * 5
+
+
+def test_stages_that_get_no_epoch_are_told(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(trainer_module.logger, "warning", lambda text, *words: said.append(text % words))
+    args = arguments(tmp_path, num_train_epochs=2, resolution_schedule=SCHEDULE)
+    DailyMAETrainer(tiny_model(), args, train_beton=loader())
+    assert said == ["resolution_schedule: stage 3 of 3 (32 px) gets no epoch in a run of 2"]

@@ -240,6 +240,14 @@ def test_a_corrupt_sample_is_zero_filled_and_counted(
             assert torch.equal(image, torch.zeros_like(right) if index in (7, 31) else right)
 
 
+def test_scores_leave_out_what_was_zero_filled(damaged_beton: Path) -> None:
+    """Where an epoch has every sample, as for scores, a black stand-in is marked as padding is."""
+    batches = list(make(damaged_beton, 5, shuffle=False, drop_last=False, on_error="zero", return_index=True))
+    index, labels = (torch.cat([batch[name] for batch in batches]).tolist() for name in ("index", "labels"))
+    assert [i for i in range(50) if i not in index] == [7, 31]
+    assert [place for place, label in enumerate(labels) if label == -100] == [7, 31]
+
+
 # ---- opening
 
 
