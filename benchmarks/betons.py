@@ -28,8 +28,10 @@ def write_stock(paths: list[Path], out: Path, *, workers: int = -1) -> None:
     DatasetWriter(str(out), fields, num_workers=workers).from_indexed_dataset(Photos(paths))
 
 
-def write_ours(paths: list[Path], out: Path, mode: str, *, workers: int | None = None) -> None:
-    """Write `paths` with write_beton in storage mode `mode`; the JPEGs' coefficients are carried over."""
+def write_ours(
+    paths: list[Path], out: Path, mode: str, *, workers: int | None = None, quality: int = 90, transcode: str = "auto"
+) -> None:
+    """Write `paths` with write_beton in storage mode `mode`; JPEGs' coefficients are carried over where they can be."""
     import datasets
 
     from dailymae_hf.data import write_beton
@@ -37,7 +39,16 @@ def write_ours(paths: list[Path], out: Path, mode: str, *, workers: int | None =
     rows = {"image": [str(path) for path in paths], "label": [0] * len(paths)}
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["photograph"])})
     source = datasets.Dataset.from_dict(rows, features=features)
-    write_beton(source, out, mode=mode, max_resolution=500, workers=workers)
+    write_beton(
+        source,
+        out,
+        mode=mode,
+        max_resolution=500,
+        workers=workers,
+        quality=quality,
+        transcode=transcode,
+        progress=False,
+    )
 
 
 def ensure_betons(data: Path, paths: list[Path]) -> dict[str, float]:

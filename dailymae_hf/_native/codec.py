@@ -1,6 +1,6 @@
-"""Lossless conversions between JPEG and packed samples, and what a writer asks of a JPEG first.
+"""What writers call: lossless conversions between JPEG and packed samples, pixels scaled and packed.
 
-Coefficients are carried over bit for bit: nothing here decodes to pixels and compresses again. The packed format is
+Conversions carry coefficients over bit for bit: none decodes to pixels and compresses again. The packed format is
 specified in docs/packed-dct.md.
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import DailyMAEError
 from . import NO_SPACE, SIMD_LEVELS, check_status, load
 
 _COLORS = {1: "gray", 2: "ycc", 3: "rgb", 4: "cmyk", 5: "ycck"}
@@ -91,6 +92,8 @@ def _library() -> ctypes.CDLL:
         "dmae_jpeg_read_facts": [pointer, u64, pointer],
         "dmae_transcode_jpeg": [pointer, u64, i32, pointer, u64, pointer],
         "dmae_pack_jpeg": [pointer, u64, pointer, u64, pointer],
+        "dmae_pack_pixels": [pointer, i32, i32, i32, pointer, u64, pointer],
+        "dmae_resize_bicubic": [pointer, i32, i32, pointer, i32, i32],
         "dmae_unpack_to_jpeg": [pointer, u64, i32, pointer, u64, pointer],
         "dmae_packed_read_planes": [pointer, u64, u32, u32, pointer, i32, i32, pointer],
     }
@@ -154,6 +157,61 @@ def restart_jpeg(data: bytes, interval: int = 0) -> bytes:
 def pack_jpeg(data: bytes) -> bytes:
     """The coefficients of a JPEG as a packed sample (docs/packed-dct.md), upright. Raises as `restart_jpeg` does."""
     return _convert(_library().dmae_pack_jpeg, data, (), 2 * len(data) + 4096, "JPEG")
+
+
+def _four_bytes(pixels: np.ndarray) -> np.ndarray:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 4:
+        raise DailyMAEError(f"pixels: {pixels.dtype} {pixels.shape} is not uint8 (height, width, 4)")
+    return np.ascontiguousarray(pixels)
+
+
+def pack_pixels(pixels: np.ndarray, quality: int) -> bytes:
+    """Pixels as a packed sample with the coefficients that libjpeg's compressor gives them, without making a JPEG.
+
+    Args:
+        pixels: uint8 (height, width, 4): red, green, blue and a byte that is ignored, as Pillow keeps RGB images
+            (its raw mode "RGBX").
+        quality: 1 to 100, libjpeg's scale. Chroma is 4:2:0.
+
+    Raises:
+        CorruptSampleError: more than 2^26 pixels.
+        DailyMAEError: `quality` or a side (1 to 65500) is out of range, or the array is of another kind.
+    """
+    pixels = _four_bytes(pixels)
+    height, width = pixels.shape[:2]
+    written, capacity = ctypes.c_uint64(), pixels.size // 6 + 4096
+    while True:
+        out = np.empty(capacity, np.uint8)
+        status = _library().dmae_pack_pixels(
+            pixels.ctypes.data, height, width, quality, out.ctypes.data, capacity, ctypes.byref(written)
+        )
+        if status != NO_SPACE:
+            check_status(status, f"{width} x {height} pixels at quality {quality}")
+            return out[: written.value].tobytes()
+        capacity = written.value
+
+
+def resize_bicubic(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """What Pillow's `resize((width, height), BICUBIC)` gives, byte for byte, in a fraction of its time.
+
+    Where the two sides are scaled very differently Pillow may take columns first, and bytes then differ by rounding.
+
+    Args:
+        pixels: uint8 (height, width, 4), any four channels.
+        size: (width, height) of the result, as Pillow has it.
+
+    Returns:
+        uint8 (size[1], size[0], 4).
+
+    Raises:
+        DailyMAEError: a side is not positive, or the array is of another kind.
+    """
+    pixels = _four_bytes(pixels)
+    height, width = pixels.shape[:2]
+    out = np.empty((size[1], size[0], 4), np.uint8)
+    status = _library().dmae_resize_bicubic(pixels.ctypes.data, height, width, out.ctypes.data, size[1], size[0])
+    check_status(status, f"{width} x {height} pixels to {size[0]} x {size[1]}")
+    return out
 
 
 def unpack_to_jpeg(data: bytes, interval: int = 0) -> bytes:

@@ -8,6 +8,7 @@
 #include <jerror.h>
 
 #include "internal.h"
+#include "jpeg_color.h"
 #include "jpeg_header.h"
 #include "jpeg_segments.h"
 
@@ -112,23 +113,6 @@ static void source_skip(j_decompress_ptr cinfo, long count) {
     cinfo->src->bytes_in_buffer -= (size_t)count;
 }
 
-static int color_of(J_COLOR_SPACE space) {
-    switch (space) {
-    case JCS_GRAYSCALE:
-        return DMAE_COLOR_GRAY;
-    case JCS_YCbCr:
-        return DMAE_COLOR_YCC;
-    case JCS_RGB:
-        return DMAE_COLOR_RGB;
-    case JCS_CMYK:
-        return DMAE_COLOR_CMYK;
-    case JCS_YCCK:
-        return DMAE_COLOR_YCCK;
-    default:
-        return 0;
-    }
-}
-
 static void open_stream(reader *r, const uint8_t *data, uint64_t size, int scale_num) {
     jpeg_create_decompress(&r->cinfo);
     r->cinfo.mem->max_memory_to_use = MEMORY_LIMIT;
@@ -224,7 +208,7 @@ static void decode(reader *r, const dmae_jpeg_header *header, dmae_jpeg_stream *
         return;
     layout l;
     open_stream(r, stream->data, stream->size, scale_num);
-    out->color = color_of(r->cinfo.jpeg_color_space);
+    out->color = dmae_jpeg_color(r->cinfo.jpeg_color_space);
     if (!out->color)
         fail(r, DMAE_UNSUPPORTED);
     if (!stream->interval)

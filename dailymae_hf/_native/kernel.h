@@ -90,6 +90,15 @@ DMAE_API int32_t dmae_pack_jpeg(const uint8_t *src, uint64_t size, uint8_t *dst,
 DMAE_API int32_t dmae_unpack_to_jpeg(const uint8_t *src, uint64_t size, int32_t restart_mcus, uint8_t *dst,
                                      uint64_t capacity, uint64_t *written);
 
+/* Pixels, contiguous, four bytes each (red, green, blue and one that says nothing), as the packed sample of the JPEG that libjpeg makes of them at
+ * `quality` (1 to 100), with 4:2:0 chroma and its slow integer DCT: the same coefficients. */
+DMAE_API int32_t dmae_pack_pixels(const uint8_t *rgbx, int32_t height, int32_t width, int32_t quality, uint8_t *dst,
+                                  uint64_t capacity, uint64_t *written);
+
+/* Pillow's resize(BICUBIC) of contiguous pixels of four bytes, byte for byte. */
+DMAE_API int32_t dmae_resize_bicubic(const uint8_t *src, int32_t height, int32_t width, uint8_t *dst,
+                                     int32_t out_height, int32_t out_width);
+
 /* The DMAE_SIMD_* level that this machine would use under `cap`. */
 DMAE_API int32_t dmae_simd_level(int32_t cap);
 

@@ -43,10 +43,16 @@ static inline uint64_t dmae_nonzero(const int16_t *block) {
 int dmae_coefficients_allocate(dmae_coefficients *image);
 void dmae_coefficients_free(dmae_coefficients *image);
 
-/* Each leaves `image` freed when it fails. `oriented`: turn the image as its EXIF orientation asks. */
+/* Each of these leaves `image` freed when it fails. `oriented`: turn the image as its EXIF orientation asks. */
 int dmae_coefficients_read(const uint8_t *src, uint64_t size, int oriented, dmae_coefficients *image);
 int dmae_coefficients_orient(dmae_coefficients *image, int orientation);
 int dmae_coefficients_unpack(const uint8_t *src, uint64_t size, dmae_coefficients *image);
+
+/* Pixels (four bytes each: red, green, blue and one that says nothing) as libjpeg would compress them at `quality`, with 4:2:0 chroma. */
+int dmae_coefficients_compress(const uint8_t *rgbx, int32_t height, int32_t width, int quality,
+                               dmae_coefficients *image);
+/* libjpeg's quantisation tables for a quality of 1 to 100, natural order, of luma and of chroma. */
+int dmae_quality_tables(int quality, uint16_t luma[64], uint16_t chroma[64]);
 
 /* Both set *written to the bytes that the result has or would need (DMAE_NO_SPACE when capacity is less). */
 int dmae_coefficients_write(const dmae_coefficients *image, int restart_mcus, uint8_t *dst, uint64_t capacity,

@@ -9,6 +9,8 @@
 #include <jerror.h>
 #include <jpeglib.h>
 
+#include "jpeg_color.h"
+
 typedef struct reader {
     struct jpeg_decompress_struct jpeg;
     struct jpeg_error_mgr errors;
@@ -70,23 +72,6 @@ static void reader_open(reader *r) {
     r->jpeg.client_data = r;
 }
 
-static int color_of(const struct jpeg_decompress_struct *jpeg) {
-    switch (jpeg->jpeg_color_space) {
-    case JCS_GRAYSCALE:
-        return DMAE_COLOR_GRAY;
-    case JCS_YCbCr:
-        return DMAE_COLOR_YCC;
-    case JCS_RGB:
-        return DMAE_COLOR_RGB;
-    case JCS_CMYK:
-        return DMAE_COLOR_CMYK;
-    case JCS_YCCK:
-        return DMAE_COLOR_YCCK;
-    default:
-        return 0;
-    }
-}
-
 static int orientation_of(const struct jpeg_decompress_struct *jpeg) {
     for (jpeg_saved_marker_ptr m = jpeg->marker_list; m; m = m->next) {
         int orientation = m->marker == JPEG_APP0 + 1 ? dmae_exif_orientation(m->data, m->data_length) : 1;
@@ -110,7 +95,7 @@ static int components_carry_over(const struct jpeg_decompress_struct *jpeg, int 
 }
 
 static int carry_over(const struct jpeg_decompress_struct *jpeg) {
-    int color = color_of(jpeg), largest_h = 1, largest_v = 1, orientation = orientation_of(jpeg);
+    int color = dmae_jpeg_color(jpeg->jpeg_color_space), largest_h = 1, largest_v = 1, orientation = orientation_of(jpeg);
     if (jpeg->data_precision != 8 || (int64_t)jpeg->image_width * jpeg->image_height > DMAE_MAX_PIXELS)
         return DMAE_UNSUPPORTED;
     if (color != DMAE_COLOR_GRAY && color != DMAE_COLOR_YCC && color != DMAE_COLOR_RGB)
@@ -145,7 +130,7 @@ static int read_facts(reader *r, const uint8_t *src, uint64_t size, dmae_jpeg_fa
     facts->width = (int32_t)r->jpeg.image_width;
     facts->height = (int32_t)r->jpeg.image_height;
     facts->components = r->jpeg.num_components;
-    facts->color = color_of(&r->jpeg);
+    facts->color = dmae_jpeg_color(r->jpeg.jpeg_color_space);
     for (int i = 0; i < r->jpeg.num_components && i < 4; i++) {
         facts->h[i] = r->jpeg.comp_info[i].h_samp_factor;
         facts->v[i] = r->jpeg.comp_info[i].v_samp_factor;
@@ -198,7 +183,7 @@ static int read_image(reader *r, const uint8_t *src, uint64_t size, int *orienta
     image->width = (int32_t)r->jpeg.image_width;
     image->height = (int32_t)r->jpeg.image_height;
     image->count = r->jpeg.num_components;
-    image->color = color_of(&r->jpeg);
+    image->color = dmae_jpeg_color(r->jpeg.jpeg_color_space);
     for (int i = 0; i < image->count; i++) {
         /* A single component is stored block by block: its factors say nothing and are dropped. */
         image->component[i].h = image->count == 1 ? 1 : r->jpeg.comp_info[i].h_samp_factor;

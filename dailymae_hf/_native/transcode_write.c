@@ -179,3 +179,22 @@ int dmae_coefficients_write(const dmae_coefficients *image, int restart_mcus, ui
     *written = w.full + (w.present - w.out.free_in_buffer);
     return *written <= capacity ? DMAE_OK : DMAE_NO_SPACE;
 }
+
+static int read_quality_tables(writer *w, int quality, uint16_t *const quant[2]) {
+    if (setjmp(w->failed))
+        return w->status;
+    jpeg_create_compress(&w->jpeg);
+    jpeg_set_quality(&w->jpeg, quality, TRUE);
+    for (int t = 0; t < 2; t++)
+        for (int k = 0; k < 64; k++)
+            quant[t][k] = w->jpeg.quant_tbl_ptrs[t]->quantval[k];
+    return DMAE_OK;
+}
+
+int dmae_quality_tables(int quality, uint16_t luma[64], uint16_t chroma[64]) {
+    writer w;
+    writer_open(&w, NULL, 0);
+    const int status = read_quality_tables(&w, quality, (uint16_t *[2]){luma, chroma});
+    jpeg_destroy_compress(&w.jpeg);
+    return status;
+}

@@ -22,7 +22,7 @@ from PIL import Image
 from .._native.codec import jpeg_header, pack_jpeg
 from .beton import MODE_DCT, PACKED_FIELD_MAGIC
 from .decode import CropDecode
-from .encode import to_rgb
+from .encode import pack_rgb, to_rgb
 
 ImageLike = bytes | Image.Image | np.ndarray
 
@@ -67,16 +67,16 @@ class PackedDCTField(Field):
             CorruptSampleError: `image` is bytes, but no JPEG that can be read.
             TypeError: `image` is none of the kinds above.
         """
-        packed = pack_jpeg(self._jpeg(image))
+        packed = self._packed(image)
         destination["mode"] = MODE_DCT
         destination["width"], destination["height"] = np.frombuffer(packed, "<u2", 2, offset=4)
         destination["data_ptr"], storage = malloc(len(packed))
         storage[:] = np.frombuffer(packed, np.uint8)
 
-    def _jpeg(self, image: ImageLike) -> bytes:
+    def _packed(self, image: ImageLike) -> bytes:
         if isinstance(image, bytes):
             if jpeg_header(image).can_carry_over:
-                return image
+                return pack_jpeg(image)
             image = Image.open(io.BytesIO(image))
         elif isinstance(image, np.ndarray):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
@@ -84,6 +84,4 @@ class PackedDCTField(Field):
             image = Image.fromarray(image)
         elif not isinstance(image, Image.Image):
             raise TypeError(f"an image must be the bytes of a JPEG, a Pillow image or an array, got {type(image)}")
-        buffer = io.BytesIO()
-        to_rgb(image).save(buffer, "JPEG", quality=self.quality, subsampling="4:2:0")
-        return buffer.getvalue()
+        return pack_rgb(to_rgb(image), self.quality)

@@ -1,0 +1,79 @@
+"""Pixels to packed samples and scaled images: the bytes that libjpeg's compressor and Pillow give."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dailymae_hf._native import codec
+from dailymae_hf.errors import CorruptSampleError, DailyMAEError
+
+SIZES = ((1, 1), (7, 9), (8, 16), (16, 8), (17, 33), (64, 65), (129, 15), (203, 149))
+
+
+def rgbx(image: Image.Image) -> np.ndarray:
+    """(height, width, 4) with a last channel that nothing may depend on."""
+    rgb = np.asarray(image)
+    noise = np.random.default_rng(0).integers(0, 256, rgb.shape[:2], dtype=np.uint8)
+    return np.dstack([rgb, noise])
+
+
+def picture(photographs, content: str, size: tuple[int, int]) -> Image.Image:
+    rng = np.random.default_rng(size[0])
+    return {
+        "photograph": lambda: photographs[0][1].convert("RGB").resize(size),
+        "noise": lambda: Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)),
+        "black and white": lambda: Image.fromarray(
+            rng.integers(0, 2, (size[1], size[0], 1), dtype=np.uint8).repeat(3, 2) * 255
+        ),
+        "one colour": lambda: Image.new("RGB", size, (250, 3, 77)),
+    }[content]()
+
+
+@pytest.mark.parametrize("content", ["photograph", "noise", "black and white", "one colour"])
+@pytest.mark.parametrize("size", SIZES)
+def test_packed_pixels_are_those_of_pillows_jpeg(photographs, content, size):
+    """Every quality's tables and divisors, every way in which blocks stand over the edge."""
+    image = picture(photographs, content, size)
+    for quality in (1, 2, 10, 24, 25, 49, 50, 51, 75, 90, 95, 99, 100):
+        jpeg = io.BytesIO()
+        image.save(jpeg, "JPEG", quality=quality, subsampling="4:2:0")
+        assert codec.pack_pixels(rgbx(image), quality) == codec.pack_jpeg(jpeg.getvalue()), quality
+
+
+def test_a_buffer_that_is_too_small_at_first_is_enough_in_the_end():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8))
+    assert len(codec.pack_pixels(rgbx(noise), 100)) > 256 * 256
+
+
+@pytest.mark.parametrize("longest", [1, 9, 40, 74, 101, 102, 127, 190, 202, 203])
+@pytest.mark.parametrize("content", ["photograph", "noise", "black and white"])
+@pytest.mark.parametrize("size", [(203, 149), (149, 203), (203, 5)])
+def test_scaling_is_pillows_bicubic(photographs, size, content, longest):
+    """As a writer scales: both sides by the same factor, rounded."""
+    image = picture(photographs, content, size)
+    to = tuple(max(1, round(side * longest / max(size))) for side in size)
+    expected = np.asarray(image.resize(to, Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(codec.resize_bicubic(rgbx(image), to)[..., :3], expected)
+
+
+@pytest.mark.parametrize("quality", [0, 101, -5])
+def test_an_impossible_quality_is_the_callers_mistake(quality):
+    with pytest.raises(DailyMAEError, match="out of range"):
+        codec.pack_pixels(np.zeros((8, 8, 4), np.uint8), quality)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 3), (8, 8), (4, 8, 8, 4)])
+def test_other_arrays_are_refused(shape):
+    for function, argument in ((codec.pack_pixels, 90), (codec.resize_bicubic, (4, 4))):
+        with pytest.raises(DailyMAEError, match="is not uint8"):
+            function(np.zeros(shape, np.uint8), argument)
+
+
+def test_sizes_that_no_sample_can_have_are_refused():
+    row = np.lib.stride_tricks.as_strided(np.zeros(4, np.uint8), (1, 65501, 4), (0, 0, 1))
+    with pytest.raises(DailyMAEError, match="out of range"):
+        codec.pack_pixels(row, 90)
+    with pytest.raises(CorruptSampleError, match="does not read"):
+        codec.pack_pixels(np.zeros((8200, 8200, 4), np.uint8), 90)
