@@ -91,6 +91,11 @@ class DailyMAETrainer(ShardedTrainer, PushingTrainer):
                 raise RecipeError(f"{name}_beton: there is no file {missing[0]}; `dailymae write` makes one")
         if args.eval_strategy != "no" and eval_beton is None and eval_dataset is None:
             raise RecipeError(f"eval_strategy: {args.eval_strategy} evaluates on eval_beton, which is missing")
+        if is_beton_source(train_beton) and not args.dataloader_drop_last:
+            raise RecipeError(
+                "dataloader_drop_last: false does not go with train_beton: the last batch would be smaller, and the "
+                "learning rate is made for the whole one"
+            )
         self.train_beton, self.eval_beton = train_beton, eval_beton
         self.loader_options = dict(loader_options or {})
         self.stopwatch = Stopwatch()

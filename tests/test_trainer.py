@@ -231,6 +231,17 @@ def test_a_file_and_a_data_set_at_once_are_refused(tmp_path):
         DailyMAETrainer(tiny_model(), arguments(tmp_path), train_beton=loader(), train_dataset=[1])
 
 
+def test_a_shorter_last_batch_is_refused_for_files(tmp_path):
+    """Samples would be left out against the recipe's word; a data set is batched as the stock Trainer does it."""
+    args = arguments(tmp_path, dataloader_drop_last=False)
+    (tmp_path / "train.beton").touch()
+    with pytest.raises(RecipeError, match=r"^dataloader_drop_last: "):
+        DailyMAETrainer(tiny_model(), args, train_beton=tmp_path / "train.beton")
+    images = normalised(coloured_images(11)[0])
+    trainer = DailyMAETrainer(tiny_model(), args, train_dataset=[{"pixel_values": image} for image in images])
+    assert [len(batch["pixel_values"]) for batch in trainer.get_train_dataloader()] == [8, 3]
+
+
 @pytest.mark.parametrize("compiled", [True])
 def test_torch_compile_and_bf16_train_to_the_same_loss(tmp_path, compiled):
     losses = []
