@@ -18,7 +18,7 @@ validation files that went through different steps):
 """
 
 import io
-import struct
+import re
 import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -69,9 +69,10 @@ class Broken(NamedTuple):
 
 
 def encode_chunk(
-    items: list[tuple[int, bytes | str]], options: EncodeOptions, measure_every: int
+    items: list[tuple[int, bytes | str | None]], options: EncodeOptions, measure_every: int
 ) -> list[Encoded | Broken]:
-    """Encode (index, image) pairs, an image being its bytes or its file's path. Broken ones are returned as such."""
+    """Encode (index, image) pairs, an image being its bytes or its file's path; None stands for a row without one.
+    Broken ones are returned as such."""
     results: list[Encoded | Broken] = []
     for index, source in items:
         try:
@@ -81,8 +82,10 @@ def encode_chunk(
     return results
 
 
-def encode_image(source: bytes | str, index: int, options: EncodeOptions, *, measure: bool = False) -> Encoded:
-    """Encode one image. Raises CorruptSampleError saying what is wrong with it."""
+def encode_image(source: bytes | str | None, index: int, options: EncodeOptions, *, measure: bool = False) -> Encoded:
+    """Encode one image. Raises CorruptSampleError saying what is wrong with it, in the same words each time."""
+    if source is None:
+        raise CorruptSampleError("there is no image in this row")
     try:
         if isinstance(source, str):
             with open(source, "rb") as stream:
@@ -92,10 +95,15 @@ def encode_image(source: bytes | str, index: int, options: EncodeOptions, *, mea
             return _encode(source, index, options, measure)
     except CorruptSampleError:
         raise
-    # Pillow's plugins raise all of these on damaged files.
-    except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, struct.error, OverflowError,
-            Image.DecompressionBombError, MemoryError) as error:  # fmt: skip
-        raise CorruptSampleError(f"{type(error).__name__}: {error}") from error
+    except Exception as error:  # Pillow's plugins raise nearly everything on damaged files
+        raise CorruptSampleError(f"{type(error).__name__}: {_message(error)}") from error
+
+
+def _message(error: Exception) -> str:
+    """What an exception says, without the file's path and without addresses: the reason is kept in the .beton."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return re.sub(r" ?<[^<>]* at 0x[0-9a-f]+>", "", str(error))
 
 
 def _encode(data: bytes, index: int, options: EncodeOptions, measure: bool) -> Encoded:
