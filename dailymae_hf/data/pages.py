@@ -6,6 +6,8 @@ read the file as well as its memory map. The same samples give the same bytes, w
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -56,8 +58,7 @@ class BetonOutput:
         self.page_size = _FIRST_PAGE_SIZE
         front = HEADER_DTYPE.itemsize + len(columns) * FIELD_DTYPE.itemsize + self.metadata.nbytes
         self.end = -(-front // self.page_size) * self.page_size
-        if not self.path.parent.is_dir():
-            raise BetonError(f"{self.path}: the folder to write to does not exist")
+        require_place(self.path)
         self.temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
         self.stream = self.temporary.open("wb")
         self.stream.seek(self.end)
@@ -68,11 +69,13 @@ class BetonOutput:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stream.close()
+        # Closing writes what is still buffered, which a full disk refuses again: it is thrown away in any case.
+        with suppress(OSError):
+            self.stream.close()
         self.temporary.unlink(missing_ok=True)
 
     def append(self, mode: int, width: int, height: int, data: bytes, label: int | None = None) -> None:
-        """Lay down one sample. Raises BetonError when it is larger than any page can be."""
+        """Lay down one sample. Raises BetonError when it is larger than any page can be, or the disk is full."""
         size = len(data)
         while size > self.page_size:
             # Nothing written so far crosses a border of the small pages, so it crosses none of the larger ones.
@@ -80,10 +83,11 @@ class BetonOutput:
                 raise BetonError(f"{self.path}: sample {self.num_samples} takes {size} bytes, more than a page holds")
             self.page_size *= 2
         room = -self.end % self.page_size
-        if size > room:
-            self.end += room
-            self.stream.seek(self.end)
-        self.stream.write(data)
+        with self._named():
+            if size > room:
+                self.end += room
+                self.stream.seek(self.end)
+            self.stream.write(data)
         self.metadata["f0"][self.num_samples] = (mode, width, height, self.end)
         if self.with_labels:
             self.metadata["f1"][self.num_samples] = label
@@ -92,13 +96,12 @@ class BetonOutput:
         self.num_samples += 1
 
     def commit(self, facts: dict[str, Any]) -> None:
-        """Write facts, tables and header, and give the file its name. Raises BetonError when nothing was appended."""
+        """Write facts, tables and header, and give the file its name. Raises BetonError when nothing was appended, or
+        the disk is full."""
         if self.num_samples == 0:
             raise BetonError(f"{self.path}: not written, there is no sample to write")
         block = json.dumps(facts, ensure_ascii=False).encode()
         facts_place = self.end
-        self.stream.write(block)
-        self.stream.write(self.table[: self.num_samples].tobytes())
         header = np.zeros(1, HEADER_DTYPE)
         header[0] = (
             FORMAT_VERSION,
@@ -107,13 +110,24 @@ class BetonOutput:
             self.num_samples,
             facts_place + len(block),
         )
-        self.stream.seek(0)
-        self.stream.write(header.tobytes())
-        self.stream.write(self._fields(facts_pointer(facts_place, block)))
-        self.stream.write(self.metadata[: self.num_samples].tobytes())
-        self.stream.flush()
-        os.fsync(self.stream.fileno())
-        os.replace(self.temporary, self.path)
+        with self._named():
+            self.stream.write(block)
+            self.stream.write(self.table[: self.num_samples].tobytes())
+            self.stream.seek(0)
+            self.stream.write(header.tobytes())
+            self.stream.write(self._fields(facts_pointer(facts_place, block)))
+            self.stream.write(self.metadata[: self.num_samples].tobytes())
+            self.stream.flush()
+            os.fsync(self.stream.fileno())
+            os.replace(self.temporary, self.path)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """The system's errors about a stream name no file: say which one could not be written."""
+        try:
+            yield
+        except OSError as error:
+            raise BetonError(f"{self.path}: cannot be written: {error.strerror or error}") from error
 
     def _fields(self, facts_place: bytes) -> bytes:
         fields = np.zeros(1 + self.with_labels, FIELD_DTYPE)
@@ -127,3 +141,11 @@ class BetonOutput:
             fields[1]["type_id"] = TYPE_INT
             fields[1]["name"][:5] = np.frombuffer(b"label", np.uint8)
         return fields.tobytes()
+
+
+def require_place(path: Path) -> None:
+    """Raises BetonError where no .beton can be made: in a folder that does not exist, or in place of a folder."""
+    if not path.parent.is_dir():
+        raise BetonError(f"{path}: the folder to write to does not exist")
+    if path.is_dir():
+        raise BetonError(f"{path}: a folder; name the .beton to write, in it or elsewhere")

@@ -12,7 +12,8 @@ from dailymae_hf.errors import RecipeError
 
 def open_source(source: Dataset | str | os.PathLike[str], split: str | None) -> Dataset:
     """A Dataset from a Dataset, a folder (images by class, parquet, or saved by `save_to_disk`), a parquet file, or a
-    name on the Hub. Raises RecipeError naming the splits where one has to be chosen."""
+    name on the Hub. Raises RecipeError naming the source where it cannot be read, and the splits where one has to be
+    chosen."""
     if isinstance(source, datasets.IterableDataset | datasets.IterableDatasetDict):
         raise RecipeError("source: a streamed dataset has no length; load it without streaming=True")
     if isinstance(source, datasets.Dataset):
@@ -20,15 +21,18 @@ def open_source(source: Dataset | str | os.PathLike[str], split: str | None) -> 
     loaded: Any = source
     if not isinstance(source, datasets.DatasetDict):
         place = Path(source)
-        if (place / "state.json").exists() or (place / "dataset_dict.json").exists():
-            loaded = datasets.load_from_disk(place)
-        elif place.suffix == ".parquet":
-            loaded = datasets.load_dataset("parquet", data_files=str(place))
-        else:
-            try:
+        try:
+            if (place / "state.json").exists() or (place / "dataset_dict.json").exists():
+                loaded = datasets.load_from_disk(place)
+            elif place.suffix == ".parquet":
+                loaded = datasets.load_dataset("parquet", data_files=str(place))
+            else:
                 loaded = datasets.load_dataset(str(source))
-            except (FileNotFoundError, datasets.exceptions.DatasetNotFoundError, ValueError) as error:
-                raise RecipeError(f"source: {source}: {error}") from error
+        except Exception as error:  # of datasets, pyarrow, fsspec and the Hub's client: whatever a damaged file brings
+            first: BaseException = error
+            while isinstance(first, datasets.exceptions.DatasetGenerationError) and first.__cause__ is not None:
+                first = first.__cause__  # it says no more than that something went wrong
+            raise RecipeError(f"source: {source}: {first}") from error
     if isinstance(loaded, datasets.Dataset):
         return loaded
     if split is None and len(loaded) == 1:
@@ -83,8 +87,20 @@ def choose_columns(
 _STORED = ("binary", "large_binary", "string", "large_string")  # encoded images, or paths of their files
 
 
-def stored_image(value: Any) -> bytes | str:
-    """The bytes of an undecoded image, or the path of its file."""
+def stored_image(value: Any) -> bytes | str | None:
+    """The bytes of an undecoded image, or the path of its file; None in a row without an image."""
     if isinstance(value, dict):
         value = value["path"] if value["bytes"] is None else value["bytes"]
     return value
+
+
+def image_name(value: Any, source: Any) -> str | None:
+    """What to call an undecoded image: its file, relative to `source` where that is the folder it lies in; None where
+    the dataset holds bytes without a name."""
+    path = value["path"] if isinstance(value, dict) else value
+    if not isinstance(path, str):
+        return None
+    if isinstance(source, str | os.PathLike) and os.path.isabs(path):
+        inside = os.path.relpath(path, source)
+        return path if inside.startswith(os.pardir) else inside
+    return path

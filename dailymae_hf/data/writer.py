@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from dailymae_hf import __version__
 from dailymae_hf.data.encode import Broken, EncodeOptions, encode_chunk
-from dailymae_hf.data.pages import BetonOutput
-from dailymae_hf.data.source import choose_columns, open_source, stored_image
+from dailymae_hf.data.pages import BetonOutput, require_place
+from dailymae_hf.data.source import choose_columns, image_name, open_source, stored_image
 from dailymae_hf.data.workers import available_cores, ordered_map
 from dailymae_hf.errors import CorruptSampleError, RecipeError
 
@@ -26,7 +26,7 @@ TRANSCODE = ("auto", "always", "never")
 
 @dataclass
 class WriteReport:
-    """What `write_beton` did. `skipped` holds (index in the source, what is wrong with it)."""
+    """What `write_beton` did. `skipped` holds (index in the source, its file's name where known and what is wrong)."""
 
     path: Path
     num_samples: int = 0
@@ -87,8 +87,8 @@ def write_beton(
 
     Raises:
         RecipeError: an argument that cannot be used; the message names it.
-        CorruptSampleError: a broken image (on_error "stop"), named with its index in the source.
-        BetonError: no image could be written, or the file cannot hold one.
+        CorruptSampleError: a broken image (on_error "stop"), named with its index in the source, and its file if known.
+        BetonError: there can be no file at `path`, no image could be written, or the file cannot hold one.
         DailyMAEError: a worker process died.
     """
     _check(
@@ -100,10 +100,12 @@ def write_beton(
         transcode=transcode,
         on_error=on_error,
     )
+    if shard is not None:
+        path = shard_path(path, *shard)
+    require_place(Path(path))  # before hours of reading, not after them
     dataset, class_names = choose_columns(open_source(source, split), image_column, label_column)
     first = 0
     if shard is not None:
-        path = shard_path(path, *shard)
         first, end = (len(dataset) * part // shard[1] for part in (shard[0], shard[0] + 1))
         dataset = dataset.select(range(first, end))
     with_labels = "label" in dataset.features
@@ -130,9 +132,11 @@ def write_beton(
         for chunk in ordered_map(encode_chunk, tasks(), workers):
             for item in chunk:
                 if isinstance(item, Broken):
+                    file = image_name(dataset[index]["image"], source)
+                    reason = item.reason if file is None else f"{file}: {item.reason}"
                     if on_error == "stop":
-                        raise CorruptSampleError(f"{name}: image {first + index} is broken: {item.reason}")
-                    report.skipped.append((first + index, item.reason))
+                        raise CorruptSampleError(f"{name}: image {first + index} is broken: {reason}")
+                    report.skipped.append((first + index, reason))
                 else:
                     label = labels[index] if with_labels else None
                     output.append(item.mode, item.width, item.height, item.data, -1 if label is None else int(label))

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from dailymae_hf.data import inspect_beton, write_beton
-from dailymae_hf.data.beton import open_beton
+from dailymae_hf.data.beton import MODE_RAW, open_beton
+from dailymae_hf.data.pages import BetonOutput
 from dailymae_hf.errors import BetonError, CorruptSampleError, DailyMAEError, RecipeError
 
 RNG = np.random.default_rng(0)
@@ -224,6 +225,41 @@ def test_missing_source_is_named(tmp_path: Path) -> None:
         write(tmp_path / "nowhere", tmp_path / "x.beton")
 
 
+def half_a_parquet(folder: Path) -> Path:
+    whole = as_parquet(make_dataset(), folder).read_bytes()
+    (folder / "half.parquet").write_bytes(whole[: len(whole) // 2])
+    return folder / "half.parquet"
+
+
+def damaged_parquet(folder: Path) -> Path:
+    """Only reading the rows finds it out: header and footer are whole."""
+    whole = as_parquet(make_dataset(), folder).read_bytes()
+    (folder / "damaged.parquet").write_bytes(whole[:4] + b"\xff" * 200 + whole[204:])
+    return folder / "damaged.parquet"
+
+
+def script(folder: Path) -> Path:
+    (folder / "photographs.py").write_text("raise SystemExit\n")
+    return folder / "photographs.py"
+
+
+def not_quite_saved(folder: Path) -> Path:
+    (folder / "saved").mkdir()
+    (folder / "saved" / "state.json").write_text("{}")
+    return folder / "saved"
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [(half_a_parquet, "corrupted"), (damaged_parquet, ""), (script, "scripts"), (not_quite_saved, "neither")],
+)
+def test_sources_that_cannot_be_read_are_named(make: Any, reason: str, tmp_path: Path) -> None:
+    source = make(tmp_path)
+    with pytest.raises(RecipeError, match=f"^source: {source}: (?!An error occurred).*{reason}"):
+        write(source, tmp_path / "x.beton", on_error="skip")
+    assert not (tmp_path / "x.beton").exists()
+
+
 # ---- failures
 
 
@@ -255,6 +291,37 @@ def test_broken_images_are_skipped_and_counted(tmp_path: Path) -> None:
     assert [index for index, _ in facts["skipped_images"]] == [0, 21, 39]
 
 
+def test_rows_without_an_image_are_broken(tmp_path: Path) -> None:
+    source = make_dataset().cast_column("image", datasets.Image(decode=False)).to_dict()
+    source["image"][7] = None
+    source = datasets.Dataset.from_dict(source, make_dataset().features)
+    with pytest.raises(CorruptSampleError, match="image 7 is broken: there is no image in this row"):
+        write(source, tmp_path / "x.beton")
+    assert write(source, tmp_path / "x.beton", on_error="skip", workers=2).num_samples == 39
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_skipped_images_are_named_and_the_bytes_stay_the_same(workers: int, tmp_path: Path) -> None:
+    """In two places, too: files go by their names in the folder."""
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        photos = as_image_folder(make_dataset(), tmp_path / folder)
+        (photos / "b" / "004.png").write_bytes(b"junk")
+        report = write(photos, tmp_path / f"{folder}.beton", workers=workers, on_error="skip")
+        ((index, reason),) = report.skipped
+        assert reason == "b/004.png: UnidentifiedImageError: cannot identify image file"
+        assert inspect_beton(report.path)["facts"]["skipped_images"] == [[index, reason]]
+    with pytest.raises(CorruptSampleError, match=f"image {index} is broken: b/004.png: "):
+        write(photos, tmp_path / "x.beton", workers=workers)
+    assert (tmp_path / "first.beton").read_bytes() == (tmp_path / "second.beton").read_bytes()
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    names = datasets.Dataset.from_dict({"file": [str(tmp_path / "gone.png")]})
+    with pytest.raises(CorruptSampleError, match=f": {tmp_path}/gone.png: FileNotFoundError: No such file"):
+        write(names, tmp_path / "x.beton", image_column="file")
+
+
 def test_nothing_but_broken_images(tmp_path: Path) -> None:
     with pytest.raises(BetonError, match="no sample"):
         write(broken_dataset(*range(40)), tmp_path / "x.beton", on_error="skip")
@@ -264,6 +331,37 @@ def test_nothing_but_broken_images(tmp_path: Path) -> None:
 def test_no_folder_to_write_to(tmp_path: Path) -> None:
     with pytest.raises(BetonError, match="folder"):
         write(make_dataset(), tmp_path / "nowhere" / "x.beton")
+
+
+@pytest.mark.parametrize("shard", [None, (0, 2)])
+def test_a_folder_is_no_place_for_a_file(shard: tuple[int, int] | None, tmp_path: Path) -> None:
+    """Said before the source is read, not when the finished file gets its name."""
+    place = tmp_path / ("x.beton" if shard is None else "x-00000-of-00002.beton")
+    place.mkdir()
+    with pytest.raises(BetonError, match=f"{place}: a folder"):
+        write(tmp_path / "a source that is not there", tmp_path / "x.beton", shard=shard)
+    with pytest.raises(BetonError, match=f"{place}: a folder"):
+        BetonOutput(place, 1, with_labels=False)  # `convert_beton` comes this way
+    assert list(tmp_path.iterdir()) == [place]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")
+@pytest.mark.parametrize("size", [10, 1 << 20])
+def test_a_full_disk_leaves_no_file(size: int, tmp_path: Path) -> None:
+    """Whether it shows when a sample is laid down or when the tables are: closing fails once more, for the same."""
+    path = tmp_path / "x.beton"
+    path.write_bytes(b"what was there before")
+
+    def write_to_a_full_disk() -> None:
+        with BetonOutput(path, 1, with_labels=False) as output, open("/dev/full", "wb") as full:
+            os.dup2(full.fileno(), output.stream.fileno())
+            output.append(MODE_RAW, 1, 1, bytes(size))
+            output.commit({})
+
+    with pytest.raises(BetonError, match=f"^{path}: cannot be written: No space left"):
+        write_to_a_full_disk()
+    assert path.read_bytes() == b"what was there before"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_killed_worker_ends_the_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
