@@ -63,7 +63,7 @@ def run_plan(options: argparse.Namespace) -> int:
     spec = cast("dict[str, Any] | None", training.resolution_schedule)
     if options.mfu is not None:
         peak = options.peak_tflops * 1e12
-        flops = training_flops(config)
+        flops = training_flops(config, training.decoder_keep)
         throughput = Throughput.from_utilisation(flops, config.image_size, config.mask_ratio, peak, options.mfu)
     else:
         throughput = _measured(recipe, epochs) if options.measure else read_throughput(options.throughput)
@@ -74,6 +74,7 @@ def run_plan(options: argparse.Namespace) -> int:
         global_batch=training.per_device_train_batch_size * training.gradient_accumulation_steps * devices,
         machines=Machines(devices, options.cores_per_gpu or cores_per_rank(recipe), options.scaling),
         throughput=throughput,
+        decoder_keep=training.decoder_keep,
     )
     prices = Prices(options.watts_per_gpu, options.price_per_gpu_hour, options.price_per_kwh)
     estimates = [

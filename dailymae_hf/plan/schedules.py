@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 _MASK_KEYS = ("mask_ratio", "keep_visible")
 
 
-def training_flops(config: "ViTMAEConfig") -> StepFlops:
+def training_flops(config: "ViTMAEConfig", decoder_keep: float = 1.0) -> StepFlops:
     """(resolution, mask ratio) -> FLOPs of one image's training step."""
-    return lambda resolution, mask_ratio: TRAINING_FACTOR * mae_flops(config, resolution, mask_ratio)
+    return lambda resolution, mask_ratio: (
+        TRAINING_FACTOR * mae_flops(config, resolution, mask_ratio, decoder_keep=decoder_keep)
+    )
 
 
 def stages_of(spec: Mapping[str, Any] | None, epochs: int, config: "ViTMAEConfig") -> list[Stage]:
@@ -85,7 +87,13 @@ def fit_recipe_schedule(
 
 
 def conditions_of(
-    config: "ViTMAEConfig", *, images: int, global_batch: int, machines: Machines, throughput: Throughput
+    config: "ViTMAEConfig",
+    *,
+    images: int,
+    global_batch: int,
+    machines: Machines,
+    throughput: Throughput,
+    decoder_keep: float = 1.0,
 ) -> Conditions:
     """What the estimates take: run, machines, speeds, and the model's FLOPs."""
-    return Conditions(Run(images, global_batch), machines, throughput, training_flops(config))
+    return Conditions(Run(images, global_batch), machines, throughput, training_flops(config, decoder_keep))

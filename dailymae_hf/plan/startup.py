@@ -80,6 +80,7 @@ def _choose(
         global_batch=training.effective_batch_size,
         machines=Machines(devices=training.world_size, cores_per_device=cores_per_rank(recipe)),
         throughput=throughput,
+        decoder_keep=training.decoder_keep,
     )
     fitted = fit_recipe_schedule(budget, spec, epochs, config, conditions)
     estimate = estimate_run("fit", fitted.stage_of_epoch, conditions)

@@ -1,6 +1,7 @@
 """`dailymae plan`: from a recipe and a results file to a table, a picture, a plan that a run can follow."""
 
 import json
+import re
 
 import pytest
 from PIL import Image
@@ -82,6 +83,17 @@ def test_a_stated_utilisation_is_marked_as_not_measured(plan):
     # the paper's run: about 18 hours
     hours = next(line for line in out.splitlines() if line.startswith("constant 224"))
     assert "18 h" in hours
+
+
+def test_dropped_decoder_tokens_shorten_a_stated_run(plan, tmp_path):
+    """At the same share of the peak: by the 21 % that half of the hidden patches save ViT-B."""
+    hours = []
+    for line in ("", "decoder_keep: 0.5"):
+        (tmp_path / "recipe.yaml").write_text(RECIPE + line)
+        _, out, _ = plan(speeds=("--mfu", "0.37", "--peak-tflops", "312"))
+        whole, minutes = map(int, re.search(r"constant 224: (\d+) h (\d+) min", out).groups())
+        hours.append(whole + minutes / 60)
+    assert hours[1] / hours[0] == pytest.approx(0.79, abs=0.005)
 
 
 @pytest.mark.parametrize(
