@@ -49,6 +49,7 @@ def train(planned: dict[str, Any]) -> dict[str, Any]:
         plan.write_text(json.dumps(planned))
         took = seconds_of("recipes/pretrain.py", RECIPE, "--output_dir", str(out), "--plan", str(plan))
         lines = [line for line in read_log(out / "log.jsonl") if line["images_per_second"]]
+        scores = {name: lines[-1][name] for name in ("probe_accuracy", "knn_accuracy")}
     seconds = [1 / line["images_per_second"] for line in lines]  # all lines cover equally many images
     waited = sum(s * line["data_wait"] for s, line in zip(seconds, lines, strict=True)) / sum(seconds)
     forecasts = [line["forecast_seconds"] for line in lines]
@@ -59,6 +60,7 @@ def train(planned: dict[str, Any]) -> dict[str, Any]:
         "forecast_after_a_tenth": forecasts[len(forecasts) // 10],
         "forecast_at_the_end": forecasts[-1],
         "data_wait": round(waited, 4),
+        **scores,
         "images_per_second": {
             str(size): round(sum(on) / len(on), 1)
             for size in sorted({line["resolution"] for line in lines})
