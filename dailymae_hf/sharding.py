@@ -7,6 +7,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, register_fsdp_forward_m
 
 from .checkpoint import ExactResumeTrainer
 from .errors import RecipeError
+from .float8 import use_float8
 
 
 class ShardedTrainer(ExactResumeTrainer):
@@ -16,6 +17,11 @@ class ShardedTrainer(ExactResumeTrainer):
     for bf16 casts what enters the model: pixels would lose their last bits, and of patches whose masking noise is equal
     in 8 bits the first would be shown instead of a random one.
     """
+
+    def __init__(self, model: Any, args: Any, **kwargs: Any) -> None:
+        if args.float8:  # before anything holds the layers
+            use_float8(model)
+        super().__init__(model, args, **kwargs)
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         """Raises RecipeError for FSDP1, which has no such policy."""

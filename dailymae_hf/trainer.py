@@ -24,7 +24,6 @@ from .callbacks.throughput import Stopwatch
 from .data.shards import BetonSource, find_betons, is_beton_source
 from .errors import RecipeError
 from .evaluation import gather_samples, validation_losses
-from .float8 import use_float8
 from .flops import TRAINING_FACTOR, encode_flops, mae_flops
 from .hub.processor import image_processor
 from .hub.pushing_trainer import PushingTrainer
@@ -81,21 +80,7 @@ class DailyMAETrainer(ShardedTrainer, PushingTrainer):
         callbacks: list[TrainerCallback] | None = None,
         **kwargs: Any,
     ) -> None:
-        for beton, dataset, name in ((train_beton, train_dataset, "train"), (eval_beton, eval_dataset, "eval")):
-            if beton is not None and args.n_gpu > 1:
-                raise RecipeError(f"{args.n_gpu} GPUs for one process: start one for each with `accelerate launch`")
-            if beton is not None and dataset is not None:
-                raise RecipeError(f"{name}_beton and {name}_dataset are both given: one of them must be None")
-            missing = [path for path in find_betons(beton) if not path.is_file()] if is_beton_source(beton) else []
-            if missing:
-                raise RecipeError(f"{name}_beton: there is no file {missing[0]}; `dailymae write` makes one")
-        if args.eval_strategy != "no" and eval_beton is None and eval_dataset is None:
-            raise RecipeError(f"eval_strategy: {args.eval_strategy} evaluates on eval_beton, which is missing")
-        if is_beton_source(train_beton) and not args.dataloader_drop_last:
-            raise RecipeError(
-                "dataloader_drop_last: false does not go with train_beton: the last batch would be smaller, and the "
-                "learning rate is made for the whole one"
-            )
+        _check_sources(args, train_beton, eval_beton, train_dataset, eval_dataset)
         self.train_beton, self.eval_beton = train_beton, eval_beton
         self.loader_options = dict(loader_options or {})
         self.stopwatch = Stopwatch()
@@ -103,8 +88,6 @@ class DailyMAETrainer(ShardedTrainer, PushingTrainer):
         self.is_mae = isinstance(model, ViTMAEForPreTraining)
         if self.is_mae:
             self.card_kind = "pretraining"
-        if args.float8:
-            use_float8(model)
         self._loaders: dict[str, Any] = {}
         self._epoch = 0
         self._statistics: dict[torch.device, list[torch.Tensor]] = {}
@@ -416,6 +399,26 @@ class DailyMAETrainer(ShardedTrainer, PushingTrainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         with self.stopwatch.pause():
             super()._save_checkpoint(model, trial)
+
+
+def _check_sources(
+    args: DailyMAETrainingArguments, train_beton: Any, eval_beton: Any, train_dataset: Any, eval_dataset: Any
+) -> None:
+    for beton, dataset, name in ((train_beton, train_dataset, "train"), (eval_beton, eval_dataset, "eval")):
+        if beton is not None and args.n_gpu > 1:
+            raise RecipeError(f"{args.n_gpu} GPUs for one process: start one for each with `accelerate launch`")
+        if beton is not None and dataset is not None:
+            raise RecipeError(f"{name}_beton and {name}_dataset are both given: one of them must be None")
+        missing = [path for path in find_betons(beton) if not path.is_file()] if is_beton_source(beton) else []
+        if missing:
+            raise RecipeError(f"{name}_beton: there is no file {missing[0]}; `dailymae write` makes one")
+    if args.eval_strategy != "no" and eval_beton is None and eval_dataset is None:
+        raise RecipeError(f"eval_strategy: {args.eval_strategy} evaluates on eval_beton, which is missing")
+    if is_beton_source(train_beton) and not args.dataloader_drop_last:
+        raise RecipeError(
+            "dataloader_drop_last: false does not go with train_beton: the last batch would be smaller, and the "
+            "learning rate is made for the whole one"
+        )
 
 
 def _skip_first_batches(dataloader: Any, num_batches: int = 0) -> Any:
