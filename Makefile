@@ -54,12 +54,17 @@ bench: install
 	@bash scripts/bench_contenders.sh
 	$(python) benchmarks/bench_loader.py --out benchmarks/results/loader.json
 	$(python) benchmarks/bench_footprint.py --out benchmarks/results/footprint.json
+	$(python) benchmarks/bench_kernel.py --loader --out benchmarks/results/kernel.json
+	$(python) benchmarks/bench_shapes.py --out benchmarks/results/shapes.json
+	$(python) benchmarks/bench_write.py --out benchmarks/results/write.json
+	$(python) benchmarks/fidelity.py --out benchmarks/results/fidelity.json
 
-# The kernel under sanitizers: a million damaged samples, or FUZZ_RUNS of them.
+# The kernel under sanitizers: a million damaged samples, or FUZZ_RUNS of them; another FUZZ_SEED makes others.
 FUZZ_RUNS ?= 1000000
+FUZZ_SEED ?= 1
 fuzz: install
 	@mkdir -p build/fuzz
 	$(python) -m tests.native.fuzz_seeds build/fuzz/corpus
 	$(CC) -std=c11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -Idailymae_hf/_native \
 	    dailymae_hf/_native/*.c tests/native/fuzz_body.c tests/native/fuzz_driver.c -ljpeg -lm -lpthread -o build/fuzz/fuzz
-	cd build/fuzz && ./fuzz corpus $(FUZZ_RUNS)
+	cd build/fuzz && ./fuzz corpus $(FUZZ_RUNS) $(FUZZ_SEED)
