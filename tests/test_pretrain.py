@@ -118,6 +118,24 @@ def test_continued_under_accelerate_ends_with_the_same_bits(finished, workplace)
     assert [name for name in probes[0] if not torch.equal(probes[0][name], probes[1][name])] == []
 
 
+def test_two_ranks_continue_to_the_same_bits_and_see_what_one_saw(finished, workplace):
+    """Half the batch on each of two ranks: the loss of one rank's run, and an exact resume from an epoch's middle."""
+    whole, again = workplace / "two", workplace / "two_again"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    words = ["--per_device_train_batch_size", "4"]
+    pretrain(workplace, *words, "--output_dir", "two", launcher=launcher)
+    again.mkdir()
+    (whole / "checkpoint-8").rename(again / "checkpoint-8")
+    pretrain(workplace, *words, "--output_dir", "two_again", "--resume_from_checkpoint", "true", launcher=launcher)
+    expected, got = (load_file(folder / "model.safetensors") for folder in (whole, again))
+    assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
+    losses = [
+        [line["loss"] for line in read_log(folder / "log.jsonl") if line["loss"] is not None]
+        for folder in (finished[1], whole)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
 def refused(folder, monkeypatch, *words):
     """What the script says last, run here with these words."""
     monkeypatch.chdir(folder)
