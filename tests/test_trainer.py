@@ -9,10 +9,11 @@ import pytest
 import torch
 from transformers import AutoImageProcessor, Trainer, TrainingArguments, ViTMAEForPreTraining
 
+from dailymae_hf.beton_trainer import IMAGE_MEAN, IMAGE_STD
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.flops import mae_flops
 from dailymae_hf.masking import masking_noise
-from dailymae_hf.trainer import IMAGE_MEAN, IMAGE_STD, DailyMAETrainer
+from dailymae_hf.trainer import DailyMAETrainer
 from dailymae_hf.training_args import DailyMAETrainingArguments
 from tests.in_memory import ArrayLoader, coloured_images, tiny_model
 

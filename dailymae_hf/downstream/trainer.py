@@ -12,13 +12,14 @@ from transformers import PreTrainedModel
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 
 from ..augment import Mixing, ThreeAugment
+from ..beton_trainer import EVAL_CROP
 from ..callbacks import PalindromeCallback
 from ..errors import RecipeError
 from ..hub.processor import BICUBIC
 from ..metrics import ClassificationMetrics
 from ..optim import layer_decay_groups
 from ..schedule import learning_rate_factor
-from ..trainer import EVAL_CROP, DailyMAETrainer
+from ..trainer import DailyMAETrainer
 from .arguments import ClassifierTrainingArguments
 from .ema import EMACallback
 

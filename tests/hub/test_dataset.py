@@ -148,7 +148,8 @@ def test_ranks_of_a_machine_share_one_download(hub, files, tmp_path, monkeypatch
     (tmp_path / "ranks.py").write_text(RANKS)
     for name, value in hub.environment(tmp_path / "home", token=hub.token).items():
         monkeypatch.setenv(name, value)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29741"]
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     words = [str(tmp_path / "ranks.py"), str(tmp_path / "recipe.yaml"), str(tmp_path / "seen")]
     done = subprocess.run([*command, *words], capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr[-3000:]
