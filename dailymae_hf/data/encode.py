@@ -20,6 +20,8 @@ validation files that went through different steps):
 import io
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -86,16 +88,21 @@ def encode_image(source: bytes | str | None, index: int, options: EncodeOptions,
     """Encode one image. Raises CorruptSampleError saying what is wrong with it, in the same words each time."""
     if source is None:
         raise CorruptSampleError("there is no image in this row")
+    if isinstance(source, str):
+        with _images_fault(), open(source, "rb") as stream:
+            source = stream.read()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # photographs of over 89 megapixels exist
+        return _encode(source, index, options, measure)
+
+
+@contextmanager
+def _images_fault() -> Iterator[None]:
+    """Around reading and Pillow alone, whose plugins raise nearly everything on damaged files: a kernel that is missing
+    or out of date is no image's fault."""
     try:
-        if isinstance(source, str):
-            with open(source, "rb") as stream:
-                source = stream.read()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # photographs of over 89 megapixels exist
-            return _encode(source, index, options, measure)
-    except CorruptSampleError:
-        raise
-    except Exception as error:  # Pillow's plugins raise nearly everything on damaged files
+        yield
+    except Exception as error:
         raise CorruptSampleError(f"{type(error).__name__}: {_message(error)}") from error
 
 
@@ -111,17 +118,8 @@ def _encode(data: bytes, index: int, options: EncodeOptions, measure: bool) -> E
         carried = _carry_over(data, index, options, measure)
         if carried is not None:
             return carried
-    image = Image.open(io.BytesIO(data))
-    if image.format == "JPEG":
-        final = _final_size(image.size, options.max_resolution)
-        image.draft(None, (2 * final[0], 2 * final[1]))
-        image.load()
-    else:
-        load_rounded(image, data)
-        final = _final_size(image.size, options.max_resolution)  # known now: to load a TIFF is to turn it upright
-    if _orientation(image) in _SIDEWAYS:
-        final = final[::-1]
-    rgb = to_rgb(image)
+    with _images_fault():
+        rgb, final = _decode(data, options)
     if rgb.size != final:
         rgb = _resize(rgb, final)
     if max(rgb.size) > _MAX_SIDE:
@@ -132,6 +130,21 @@ def _encode(data: bytes, index: int, options: EncodeOptions, measure: bool) -> E
         return Encoded(MODE_RAW, rgb.width, rgb.height, rgb.tobytes(), False, moments)
     mode, data = _compress(rgb, options)
     return Encoded(mode, rgb.width, rgb.height, data, False, moments)
+
+
+def _decode(data: bytes, options: EncodeOptions) -> tuple[Image.Image, tuple[int, int]]:
+    """Upright RGB, for a JPEG perhaps already smaller than the file's image, and the size to scale it to."""
+    image = Image.open(io.BytesIO(data))
+    if image.format == "JPEG":
+        final = _final_size(image.size, options.max_resolution)
+        image.draft(None, (2 * final[0], 2 * final[1]))
+        image.load()
+    else:
+        load_rounded(image, data)
+        final = _final_size(image.size, options.max_resolution)  # known now: to load a TIFF is to turn it upright
+    if _orientation(image) in _SIDEWAYS:
+        final = final[::-1]
+    return to_rgb(image), final
 
 
 def _orientation(image: Image.Image) -> int:
@@ -153,7 +166,8 @@ def _compress(rgb: Image.Image, options: EncodeOptions) -> tuple[int, bytes]:
     if options.mode == "dct":
         return MODE_DCT, pack_rgb(rgb, options.quality)
     buffer = io.BytesIO()
-    rgb.save(buffer, "JPEG", quality=options.quality, subsampling="4:2:0", restart_marker_blocks=_RESTART_MCUS)
+    with _images_fault():
+        rgb.save(buffer, "JPEG", quality=options.quality, subsampling="4:2:0", restart_marker_blocks=_RESTART_MCUS)
     return MODE_JPG, buffer.getvalue()
 
 
@@ -174,7 +188,8 @@ def _carry_over(data: bytes, index: int, options: EncodeOptions, measure: bool) 
         if not why_not:
             mode, store = (MODE_DCT, codec.pack_jpeg) if options.mode == "dct" else (MODE_JPG, codec.restart_jpeg)
             stored = store(data)
-            moments = _moments(to_rgb(Image.open(io.BytesIO(data)))) if measure else None
+            with _images_fault():
+                moments = _moments(to_rgb(Image.open(io.BytesIO(data)))) if measure else None
             return Encoded(mode, width, height, stored, True, moments)
     except CorruptSampleError as error:
         why_not = str(error)  # Pillow may still read it: some of the world's JPEGs have a few bytes too many

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, features
 from dailymae_hf._native import codec
 from dailymae_hf.data.beton import MODE_DCT, MODE_JPG, MODE_RAW
 from dailymae_hf.data.encode import Encoded, EncodeOptions, encode_image
-from dailymae_hf.errors import CorruptSampleError
+from dailymae_hf.errors import CorruptSampleError, MissingDependencyError
 
 RAW = EncodeOptions("raw", None, 90, "auto", 0, 0.5)
 RNG = np.random.default_rng(0)
@@ -350,6 +350,18 @@ def test_broken_images_are_refused(kind: str, mode: str) -> None:
     with pytest.raises(CorruptSampleError, match=r"^.{10,}$") as caught:
         encode_image(BROKEN[kind], 0, EncodeOptions(mode, None, 90, "auto", 0, 0.5))
     assert " at 0x" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", [MissingDependencyError("no kernel"), AttributeError("undefined symbol")])
+def test_a_fault_of_the_kernel_is_no_broken_image(fault: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skipping "broken" images would leave out every JPEG of a sound folder."""
+
+    def without_kernel(_: bytes) -> None:
+        raise fault
+
+    monkeypatch.setattr(codec, "jpeg_header", without_kernel)
+    with pytest.raises(type(fault), match=str(fault)):
+        encode_image(PHOTO, 0, RAW)
 
 
 def test_an_interrupt_is_not_a_broken_image(monkeypatch: pytest.MonkeyPatch) -> None:
