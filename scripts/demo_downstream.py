@@ -18,6 +18,7 @@ from dailymae_hf.downstream.compression_shift import table
 from dailymae_hf.modeling import DailyMAEForPreTraining
 from dailymae_hf.recipe import Recipe, load_recipe
 from recipes import evaluate, finetune, knn, linear_probe, segment
+from scripts.demo_hub import push_and_read_back
 from scripts.demo_mosaics import MOSAICS, write_mosaics
 
 CONFIGS = Path(__file__).parent.parent / "recipes" / "configs" / "downstream"
@@ -96,9 +97,11 @@ def main() -> None:
         for name, checkpoint in encoders.items()
     }
     shift = compression_shift(demo, output)
+    pushed = push_and_read_back(demo, output, demo / "photographs" / "validation")
     print(f"\nThe fine-tuned classifier and compression shift\n{shift}")
     print(f"\nThree encoders on tiles that none has seen\n{comparison(rows, 1 / 10)}")
-    print(f"\nclassifiers, results and logs are in {output}")
+    print(f"\nTo a Hub on the loopback interface and back\n{pushed}")
+    print(f"\nclassifiers, results, logs, and the cards of what was pushed (hub/) are in {output}")
 
 
 if __name__ == "__main__":
