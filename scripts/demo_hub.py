@@ -58,7 +58,8 @@ def push_and_read_back(pretrained: Path, output: Path, images: Path) -> str:
             _write(files, output / "hub" / name)
             size = sum(map(len, files.values())) / 1e6
             commits = len(hub.messages(f"{hub.user}/{name}")) - 1
-            lines.append(f"pushed {hub.user}/{name}: {len(files)} files, {size:.1f} MB, {commits} commits of 2 pushes")
+            what = f"{len(files)} files, {size:.1f} MB"
+            lines.append(f"pushed twice to {hub.user}/{name}: {what}, commits: {commits}")
         names = [f"{hub.user}/{name}" for name in repositories]
         there = json.loads(_python(hub, output / "hub" / "reader", ["-c", READER, *names, str(images)]))
         folders = [str(folder) for folder in repositories.values()]
