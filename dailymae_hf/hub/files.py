@@ -26,4 +26,5 @@ def matching(folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
 def latest_reconstruction(folder: Path) -> Path | None:
     """The newest picture of `ReconstructionCallback` in a run's output folder, or None."""
     drawn = list((folder / "reconstructions").glob("*.png"))
-    return max(drawn, key=lambda path: path.stat().st_mtime_ns, default=None)
+    # By time first, as an earlier and longer run may have left later epochs; a copied folder has one second for all.
+    return max(drawn, key=lambda path: (int(path.stat().st_mtime), path.name), default=None)
