@@ -197,11 +197,15 @@ def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
     for axes, (name, rows) in zip(figure.subplots(1, len(results)), results.items(), strict=True):
         x = range(len(rows))
         bottom = np.zeros(len(rows))
-        for part, color in (("compute", "#1b6ca8"), ("exposed", "#d98c3f"), ("waiting_for_slowest", "#8f8f8f")):
+        for part, label, color in (
+            ("compute", "compute", "#1b6ca8"),
+            ("exposed", "all-reduce that nothing hides", "#d98c3f"),
+            ("waiting_for_slowest", "waiting for the slowest rank", "#8f8f8f"),
+        ):
             values = np.array([1000 * row[part] for row in rows])
-            axes.bar(x, values, bottom=bottom, color=color, label=part.replace("_", " "))
+            axes.bar(x, values, bottom=bottom, color=color, label=label)
             bottom += values
-        axes.plot(x, [1000 * row["load"] for row in rows], "k.--", label="load (overlapped)")
+        axes.plot(x, [1000 * row["load"] for row in rows], "k.--", label="loading, beside it")
         axes.set_xticks(x, [row["machines"] for row in rows])
         for i, row in enumerate(rows):
             axes.text(i, bottom[i], f"{row['efficiency']:.0%}", ha="center", va="bottom", fontsize=7)
