@@ -26,6 +26,7 @@ from dailymae_hf.downstream.compression_shift import (
 )
 from dailymae_hf.downstream.trainer import ClassifierTrainer
 from dailymae_hf.hub import fetched
+from dailymae_hf.ranks import end_ranks, leave_rank
 from dailymae_hf.recipe import RECIPE_NAME, Recipe, exit_on_user_errors, recipe_from_command_line
 
 
@@ -77,7 +78,7 @@ def run(recipe: EvaluationRecipe) -> list[Score]:
         for record in as_records(scores):
             append_log(folder, record)
         recipe.save(folder / RECIPE_NAME)
-    trainer.accelerator.end_training()  # a process group that the interpreter has to end may abort it
+    end_ranks(trainer.accelerator)
     return scores
 
 
@@ -91,3 +92,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    leave_rank()

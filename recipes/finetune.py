@@ -25,6 +25,7 @@ from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.results import Result, scores_of
 from dailymae_hf.downstream.trainer import ClassifierTrainer
 from dailymae_hf.hub import fetched, keep_recipe, release
+from dailymae_hf.ranks import end_ranks, leave_rank
 from dailymae_hf.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
 
 
@@ -91,7 +92,7 @@ def run(recipe: FinetuneRecipe) -> Result:
     )
     release(trainer, recipe, result=result)
     trainer.close()
-    trainer.accelerator.end_training()  # a process group that the interpreter has to end may abort it
+    end_ranks(trainer.accelerator)
     return result
 
 
@@ -106,3 +107,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    leave_rank()

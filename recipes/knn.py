@@ -17,6 +17,7 @@ from dailymae_hf.downstream.features import collect_features, frozen_encode
 from dailymae_hf.downstream.results import Result, write_result
 from dailymae_hf.hub import fetched
 from dailymae_hf.knn import knn_accuracy
+from dailymae_hf.ranks import end_ranks, leave_rank
 from dailymae_hf.recipe import RECIPE_NAME, Recipe, exit_on_user_errors, recipe_from_command_line
 from dailymae_hf.trainer import DailyMAETrainer
 
@@ -70,7 +71,7 @@ def run(recipe: KnnRecipe) -> Result:
         write_result(folder, result)
         append_log(folder, result.scores)
         recipe.save(f"{folder}/{RECIPE_NAME}")
-    trainer.accelerator.end_training()  # a process group that the interpreter has to end may abort it
+    end_ranks(trainer.accelerator)
     return result
 
 
@@ -85,3 +86,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    leave_rank()

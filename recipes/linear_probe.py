@@ -26,6 +26,7 @@ from dailymae_hf.downstream.features import FeatureTable, as_it_is, collect_feat
 from dailymae_hf.downstream.probe import LinearProbe, LinearProbeTrainer
 from dailymae_hf.downstream.results import Result, scores_of
 from dailymae_hf.hub import fetched, keep_recipe, release
+from dailymae_hf.ranks import end_ranks, leave_rank
 from dailymae_hf.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
 
 
@@ -114,7 +115,7 @@ def run(recipe: LinearProbeRecipe) -> Result:
         },
     )
     release(trainer, recipe, result=result, model=trainer.core_model.fold())
-    trainer.accelerator.end_training()  # a process group that the interpreter has to end may abort it
+    end_ranks(trainer.accelerator)
     return result
 
 
@@ -129,3 +130,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    leave_rank()

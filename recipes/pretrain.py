@@ -11,6 +11,7 @@ from dataclasses import replace
 from dailymae_hf.build import build_trainer
 from dailymae_hf.hub import fetched, keep_recipe, release
 from dailymae_hf.plan.startup import fit_at_start
+from dailymae_hf.ranks import end_ranks, leave_rank
 from dailymae_hf.recipe import PretrainRecipe, exit_on_user_errors, recipe_from_command_line
 
 
@@ -25,8 +26,9 @@ def main() -> None:
         folder = release(trainer, recipe)
     if trainer.is_world_process_zero():
         print(f"model, processor, recipe, card and log.jsonl are in {folder}")
-    trainer.accelerator.end_training()  # a process group that the interpreter has to end may abort it
+    end_ranks(trainer.accelerator)
 
 
 if __name__ == "__main__":
     main()
+    leave_rank()

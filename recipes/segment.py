@@ -20,6 +20,7 @@ from dailymae_hf.downstream.masked_images import MaskedImages
 from dailymae_hf.downstream.results import Result, scores_of
 from dailymae_hf.downstream.segmentation import SegmentationTrainer, build_segmenter
 from dailymae_hf.hub import release
+from dailymae_hf.ranks import end_ranks, leave_rank
 from dailymae_hf.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
 
 
@@ -75,7 +76,7 @@ def run(recipe: SegmentationRecipe) -> Result:
         details={"epochs": recipe.training.num_train_epochs, "image_size": trainer.core_model.config.image_size},
     )
     release(trainer, recipe, result=result)
-    trainer.accelerator.end_training()  # a process group that the interpreter has to end may abort it
+    end_ranks(trainer.accelerator)
     return result
 
 
@@ -90,3 +91,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    leave_rank()

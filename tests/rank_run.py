@@ -22,6 +22,7 @@ from torch._dynamo.utils import counters
 from transformers import TrainerCallback
 
 from dailymae_hf.callbacks import LogFileCallback, OnlineProbeCallback, ThroughputCallback
+from dailymae_hf.ranks import leave_rank
 from dailymae_hf.trainer import DailyMAETrainer
 from dailymae_hf.training_args import DailyMAETrainingArguments
 from tests.in_memory import ArrayLoader, coloured_images, tiny_model
@@ -133,4 +134,5 @@ if __name__ == "__main__":
     for argument in sys.argv[1:]:
         run(json.loads(argument), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()  # left to the interpreter's exit, its threads may abort the process
+        torch.distributed.barrier()
+    leave_rank()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -383,8 +384,14 @@ def test_killed_worker_ends_the_write(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_interrupt_leaves_nothing(tmp_path: Path) -> None:
-    many = datasets.concatenate_datasets([make_dataset()] * 1000)
-    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    many = datasets.concatenate_datasets([make_dataset()] * 10_000)
+
+    def interrupt_once_writing() -> None:
+        while not any(tmp_path.iterdir()):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt_once_writing, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         write(many, tmp_path / "x.beton", workers=2)
     assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ from dailymae_hf.downstream.arguments import ClassifierTrainingArguments
 from dailymae_hf.downstream.classifier import build_classifier, pooled_features
 from dailymae_hf.downstream.features import collect_features
 from dailymae_hf.downstream.trainer import ClassifierTrainer
+from dailymae_hf.ranks import end_ranks, leave_rank
 from tests.in_memory import ArrayLoader, coloured_images, tiny_model
 
 
@@ -46,9 +47,10 @@ def run(out: Path, batch: int, rank: int = 0, world_size: int = 1) -> None:
         out / f"weights-{rank}.safetensors",
     )
     (out / f"scores-{rank}.json").write_text(json.dumps(scores))
-    trainer.accelerator.end_training()
+    end_ranks(trainer.accelerator)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     run(Path(sys.argv[1]), int(sys.argv[2]), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    leave_rank()

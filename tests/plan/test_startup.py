@@ -50,7 +50,9 @@ SPEEDS = Throughput(
 TWO_RANKS = """
 import sys
 from dataclasses import replace
+import torch
 from dailymae_hf.plan import startup
+from dailymae_hf.ranks import leave_rank
 from dailymae_hf.recipe import load_recipe
 from tests.plan.test_startup import SPEEDS
 recipe = load_recipe("recipe.yaml", ["--per_device_train_batch_size", "4", "--output_dir", "ranks"])
@@ -59,6 +61,8 @@ step = tuple(replace(s, images_per_second=s.images_per_second / (1 + rank)) for 
 startup.measure = lambda *_: replace(SPEEDS, step=step)
 fitted = startup.fit_at_start(recipe, None)
 print("RANK", rank, fitted.training.num_train_epochs, fitted.training.resolution_schedule, flush=True)
+torch.distributed.barrier()
+leave_rank()
 """
 
 
