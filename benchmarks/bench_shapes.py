@@ -43,12 +43,14 @@ def main() -> None:
     parser.add_argument("--resolutions", type=int, nargs="+", default=[224, 128])
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    rows = [measure(args, aspect, 0.2) for aspect in ASPECTS]
-    rows += [measure(args, "4:3", scale) for scale in SCALES]
-    settings = {"rounds": args.rounds, "count": args.count}
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps({"environment": environment(), **settings, "rows": rows}, indent=1) + "\n")
+    shapes = [(aspect, 0.2) for aspect in ASPECTS] + [("4:3", scale) for scale in SCALES]
+    rows = []
+    for aspect, scale in shapes:
+        rows.append(measure(args, aspect, scale))
+        if args.out:  # after each: a run that is cut short keeps what it has
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            result = {"environment": environment(), "rounds": args.rounds, "count": args.count, "rows": rows}
+            args.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
