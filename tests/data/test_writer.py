@@ -391,7 +391,11 @@ def test_interrupt_leaves_nothing(tmp_path: Path) -> None:
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=interrupt_once_writing, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        write(many, tmp_path / "x.beton", workers=2)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs are started without it
+    try:
+        threading.Thread(target=interrupt_once_writing, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            write(many, tmp_path / "x.beton", workers=2)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert list(tmp_path.iterdir()) == []
