@@ -3,8 +3,7 @@
 Names are imported when first used: `import dailymae_hf` needs neither ffcv, numba nor OpenCV.
 """
 
-from importlib import import_module
-from typing import Any
+from .lazy import lazy_names
 
 _HOME = {
     "DailyMAEForPreTraining": "modeling",
@@ -23,12 +22,4 @@ _HOME = {
 __all__ = list(_HOME)
 __version__ = "0.1.0"
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -1,7 +1,6 @@
 """Photographs -> .beton -> batches. Names are imported when first used, so that none of this needs ffcv until then."""
 
-from importlib import import_module
-from typing import Any
+from ..lazy import lazy_names
 
 _HOME = {
     "BetonLoader": "loader",
@@ -25,12 +24,4 @@ __all__ = [
     "write_beton",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -3,8 +3,7 @@
 Names are imported when first used: the trainer is built on some of them, and others on the trainer.
 """
 
-from importlib import import_module
-from typing import Any
+from ..lazy import lazy_names
 
 _HOME = {
     "BICUBIC": "processor",
@@ -19,12 +18,4 @@ _HOME = {
 
 __all__ = list(_HOME)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__ = lazy_names(__name__, _HOME)
