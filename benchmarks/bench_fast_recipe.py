@@ -20,10 +20,10 @@ from typing import Any
 
 from environment import commit, environment
 
-from dailymae_hf.build import build_trainer
-from dailymae_hf.callbacks.log_file import read_log
-from dailymae_hf.flops import mae_flops
-from dailymae_hf.recipe import PretrainRecipe, load_recipe
+from dailymae_hf.model.flops import mae_flops
+from dailymae_hf.recipe.build import build_trainer
+from dailymae_hf.recipe.recipe import PretrainRecipe, load_recipe
+from dailymae_hf.run_files import read_log
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "configs" / "demo.yaml"
 KINDS = {

@@ -19,8 +19,8 @@ from typing import Any
 
 from environment import commit, environment
 
-from dailymae_hf.callbacks.log_file import read_log
 from dailymae_hf.plan.forecast import Plan
+from dailymae_hf.run_files import read_log
 
 ROOT = Path(__file__).parents[1]
 RECIPE = "recipes/configs/demo.yaml"
@@ -36,7 +36,7 @@ def seconds_of(*words: str) -> float:
 def make_plan() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "plan.json"
-        took = seconds_of("-m", "dailymae_hf.cli", "plan", "--recipe", RECIPE, "--measure", "--out", str(out))
+        took = seconds_of("-m", "dailymae_hf.cli.main", "plan", "--recipe", RECIPE, "--measure", "--out", str(out))
         content = json.loads(out.read_text())
     planned = Plan.from_json(content["plan"]).seconds
     return {"commit": commit(), "seconds": round(planned, 1), "measuring_took_seconds": round(took, 1), **content}

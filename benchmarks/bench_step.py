@@ -9,7 +9,8 @@ A step is what the stock Trainer does with a batch that is on the device: forwar
 gradients cleared. All start from the same weights and see the same images and masks; that their losses agree is part of
 the result. A round visits every contender once, so that a slow minute of the machine hits all alike; ratios are taken
 round by round. Beside the wall clock stands processor time on a CPU, which other programs on the machine disturb less.
-MFU is MAE's FLOP count (dailymae_hf/flops.py) over what a large matrix product reaches on the same device just before.
+MFU is MAE's FLOP count (dailymae_hf/model/flops.py) over what a large matrix product reaches on the same device
+just before.
 """
 
 import argparse
@@ -28,8 +29,8 @@ from environment import commit, environment
 from plain_mae import PlainMAE
 from transformers import ViTMAEForPreTraining
 
-from dailymae_hf.flops import TRAINING_FACTOR, mae_flops
-from dailymae_hf.modeling import DailyMAEForPreTraining, mae_config
+from dailymae_hf.model.flops import TRAINING_FACTOR, mae_flops
+from dailymae_hf.model.modeling import DailyMAEForPreTraining, mae_config
 
 CONTENDERS = ("ours", "stock", "plain torch")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

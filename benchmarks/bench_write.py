@@ -66,7 +66,7 @@ def warm_imports(writer: str) -> None:
     else:
         import datasets  # noqa: F401
 
-        import dailymae_hf.data.writer  # noqa: F401
+        import dailymae_hf.data.write  # noqa: F401
 
 
 def run_child(writer: str, source: str, args: argparse.Namespace) -> float:

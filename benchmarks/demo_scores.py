@@ -15,9 +15,8 @@ from typing import Any
 import yaml
 from environment import environment
 
-from dailymae_hf.callbacks.log_file import LOG_NAME, read_log
 from dailymae_hf.data import inspect_beton
-from dailymae_hf.recipe import RECIPE_NAME
+from dailymae_hf.run_files import LOG_NAME, RECIPE_NAME, read_log
 
 
 def record(folder: Path) -> dict[str, Any]:

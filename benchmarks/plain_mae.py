@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dailymae_hf.modeling import DailyMAEForPreTraining
-from dailymae_hf.positions import sincos_positions
+from dailymae_hf.model.modeling import DailyMAEForPreTraining
+from dailymae_hf.model.positions import sincos_positions
 
 
 class Block(nn.Module):

@@ -3,18 +3,18 @@
 Names are imported when first used: `import dailymae_hf` needs neither ffcv, numba nor OpenCV.
 """
 
-from .lazy import lazy_names
+from dailymae_hf._lazy import lazy_names
 
 _HOME = {
-    "DailyMAEForPreTraining": "modeling",
-    "mae_config": "modeling",
-    "DailyMAETrainer": "trainer",
-    "DailyMAETrainingArguments": "training_args",
+    "DailyMAEForPreTraining": "model.modeling",
+    "mae_config": "model.modeling",
+    "DailyMAETrainer": "training.mae_trainer",
+    "DailyMAETrainingArguments": "training.training_args",
     "ResolutionSchedule": "schedule",
-    "PalindromeCallback": "callbacks",
-    "OnlineProbeCallback": "callbacks",
-    "ThroughputCallback": "callbacks",
-    "ReconstructionCallback": "callbacks",
+    "PalindromeCallback": "training.callbacks",
+    "OnlineProbeCallback": "training.callbacks",
+    "ThroughputCallback": "training.callbacks",
+    "ReconstructionCallback": "training.callbacks",
     "BetonLoader": "data",
     "write_beton": "data",
 }

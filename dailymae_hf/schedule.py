@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Self
 
-from .errors import RecipeError
-from .masking import mask_ratio_for, num_visible
+from dailymae_hf.errors import RecipeError
+from dailymae_hf.model.masking import mask_ratio_for, num_visible
 
 FIELD = "resolution_schedule"
 _RAMP_KEYS = frozenset({"resolutions", "low", "high", "step", "ramp", "mask_ratio", "keep_visible"})

@@ -12,8 +12,6 @@ from pathlib import Path
 
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from dailymae_hf.callbacks import append_log
-from dailymae_hf.downstream.arguments import ClassifierTrainingArguments, EvaluationArguments
 from dailymae_hf.downstream.compression_shift import (
     Score,
     as_records,
@@ -25,9 +23,12 @@ from dailymae_hf.downstream.compression_shift import (
     write_variant,
 )
 from dailymae_hf.downstream.trainer import ClassifierTrainer
-from dailymae_hf.hub import fetched
-from dailymae_hf.ranks import end_ranks, leave_rank
-from dailymae_hf.recipe import RECIPE_NAME, Recipe, exit_on_user_errors, recipe_from_command_line
+from dailymae_hf.downstream.training_args import ClassifierTrainingArguments
+from dailymae_hf.hub.fetch import fetched
+from dailymae_hf.recipe.downstream import EvaluationArguments
+from dailymae_hf.recipe.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
+from dailymae_hf.run_files import RECIPE_NAME, append_log
+from dailymae_hf.training.ranks import end_ranks, leave_rank
 
 
 @dataclass(kw_only=True)

@@ -9,17 +9,16 @@ Every key of the recipe can be given after it, as `--key value`.
 
 from dataclasses import dataclass
 
-from dailymae_hf.callbacks import append_log
-from dailymae_hf.downstream.arguments import EncoderArguments, LabelledDataArguments, NeighbourArguments
 from dailymae_hf.downstream.dataset_facts import class_names, image_statistics
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.features import collect_features, frozen_encode
-from dailymae_hf.downstream.results import Result, write_result
-from dailymae_hf.hub import fetched
-from dailymae_hf.knn import knn_accuracy
-from dailymae_hf.ranks import end_ranks, leave_rank
-from dailymae_hf.recipe import RECIPE_NAME, Recipe, exit_on_user_errors, recipe_from_command_line
-from dailymae_hf.trainer import DailyMAETrainer
+from dailymae_hf.hub.fetch import fetched
+from dailymae_hf.recipe.downstream import EncoderArguments, LabelledDataArguments, NeighbourArguments
+from dailymae_hf.recipe.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
+from dailymae_hf.run_files import RECIPE_NAME, Result, append_log, write_result
+from dailymae_hf.training.knn import knn_accuracy
+from dailymae_hf.training.mae_trainer import DailyMAETrainer
+from dailymae_hf.training.ranks import end_ranks, leave_rank
 
 
 @dataclass(kw_only=True)

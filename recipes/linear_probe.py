@@ -12,22 +12,19 @@ from typing import Any
 
 from transformers import set_seed
 
-from dailymae_hf.callbacks import LogFileCallback, ThroughputCallback
-from dailymae_hf.downstream.arguments import (
-    EncoderArguments,
-    LabelledDataArguments,
-    ProbeArguments,
-    ProbeTrainingArguments,
-)
 from dailymae_hf.downstream.classifier import build_classifier, pooled_features
 from dailymae_hf.downstream.dataset_facts import check_classes, class_names, image_statistics
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.features import FeatureTable, as_it_is, collect_features
 from dailymae_hf.downstream.probe import LinearProbe, LinearProbeTrainer
-from dailymae_hf.downstream.results import Result, scores_of
-from dailymae_hf.hub import fetched, keep_recipe, release
-from dailymae_hf.ranks import end_ranks, leave_rank
-from dailymae_hf.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
+from dailymae_hf.downstream.training_args import ProbeTrainingArguments
+from dailymae_hf.hub.fetch import fetched
+from dailymae_hf.recipe.downstream import EncoderArguments, LabelledDataArguments, ProbeArguments
+from dailymae_hf.recipe.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
+from dailymae_hf.recipe.run_folder import keep_recipe, release
+from dailymae_hf.run_files import Result, scores_of
+from dailymae_hf.training.callbacks import LogFileCallback, ThroughputCallback
+from dailymae_hf.training.ranks import end_ranks, leave_rank
 
 
 @dataclass(kw_only=True)

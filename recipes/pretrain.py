@@ -8,11 +8,12 @@ Every key of the recipe can be given after it, as `--key value`.
 
 from dataclasses import replace
 
-from dailymae_hf.build import build_trainer
-from dailymae_hf.hub import fetched, keep_recipe, release
-from dailymae_hf.plan.startup import fit_at_start
-from dailymae_hf.ranks import end_ranks, leave_rank
-from dailymae_hf.recipe import PretrainRecipe, exit_on_user_errors, recipe_from_command_line
+from dailymae_hf.hub.fetch import fetched
+from dailymae_hf.recipe.build import build_trainer
+from dailymae_hf.recipe.fit_at_start import fit_at_start
+from dailymae_hf.recipe.recipe import PretrainRecipe, exit_on_user_errors, recipe_from_command_line
+from dailymae_hf.recipe.run_folder import keep_recipe, release
+from dailymae_hf.training.ranks import end_ranks, leave_rank
 
 
 def main() -> None:

@@ -11,17 +11,17 @@ from typing import Any
 
 from transformers import set_seed
 
-from dailymae_hf.callbacks import LogFileCallback, ThroughputCallback
-from dailymae_hf.data.source import open_source
-from dailymae_hf.downstream.arguments import MaskedDataArguments, SegmentationArguments
+from dailymae_hf.data.image_dataset import open_source
 from dailymae_hf.downstream.dataset_facts import image_statistics
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.masked_images import MaskedImages
-from dailymae_hf.downstream.results import Result, scores_of
 from dailymae_hf.downstream.segmentation import SegmentationTrainer, build_segmenter
-from dailymae_hf.hub import release
-from dailymae_hf.ranks import end_ranks, leave_rank
-from dailymae_hf.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
+from dailymae_hf.recipe.downstream import MaskedDataArguments, SegmentationArguments
+from dailymae_hf.recipe.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
+from dailymae_hf.recipe.run_folder import release
+from dailymae_hf.run_files import Result, scores_of
+from dailymae_hf.training.callbacks import LogFileCallback, ThroughputCallback
+from dailymae_hf.training.ranks import end_ranks, leave_rank
 
 
 @dataclass(kw_only=True)

@@ -15,8 +15,8 @@ from typing import Any
 from transformers import AutoConfig, set_seed
 
 from dailymae_hf.downstream.compression_shift import table
-from dailymae_hf.modeling import DailyMAEForPreTraining
-from dailymae_hf.recipe import Recipe, load_recipe
+from dailymae_hf.model.modeling import DailyMAEForPreTraining
+from dailymae_hf.recipe.recipe import Recipe, load_recipe
 from recipes import evaluate, finetune, knn, linear_probe, segment
 from scripts.demo_hub import push_and_read_back
 from scripts.demo_mosaics import MOSAICS, write_mosaics

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.loopback_hub import LoopbackHub
+from tests.support.loopback_hub import LoopbackHub
 
 # A process that cannot import this package: the loss for given noise, and the share of images named right.
 READER = """
@@ -51,7 +51,7 @@ def push_and_read_back(pretrained: Path, output: Path, images: Path) -> str:
     lines = []
     with LoopbackHub() as hub:
         for name, folder in repositories.items():
-            push = ["-m", "dailymae_hf.cli", "push", str(folder), "--repo", f"{hub.user}/{name}", "--private"]
+            push = ["-m", "dailymae_hf.cli.main", "push", str(folder), "--repo", f"{hub.user}/{name}", "--private"]
             for _ in range(2):
                 _python(hub, output / "hub" / "writer", [*push, "--license", "apache-2.0", *words[name]])
             files = hub.files(f"{hub.user}/{name}")

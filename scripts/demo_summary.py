@@ -14,10 +14,9 @@ from typing import Any
 
 import yaml
 
-from dailymae_hf.callbacks.log_file import LOG_NAME, read_log
-from dailymae_hf.callbacks.reconstruction import FOLDER
 from dailymae_hf.data import inspect_beton
-from dailymae_hf.recipe import RECIPE_NAME
+from dailymae_hf.run_files import LOG_NAME, RECIPE_NAME, read_log
+from dailymae_hf.training.callbacks.reconstruction import FOLDER
 
 Lines = list[dict[str, Any]]
 

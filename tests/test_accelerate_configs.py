@@ -7,7 +7,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import DistributedType
 
-from dailymae_hf.layers import DailyMAELayer
+from dailymae_hf.model.layers import DailyMAELayer
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted([*ROOT.glob("accelerate_config*.yaml"), *ROOT.glob("accelerate_configs/*.yaml")])

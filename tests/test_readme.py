@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from accelerate.commands.launch import launch_command_parser
 
-from dailymae_hf.cli import main as dailymae
+from dailymae_hf.cli.main import main as dailymae
 from dailymae_hf.downstream.classifier import build_classifier
 from dailymae_hf.downstream.trainer import classification_processor
-from dailymae_hf.hub import image_processor
-from dailymae_hf.modeling import DailyMAEForPreTraining, mae_config
-from dailymae_hf.recipe import Recipe, load_recipe
+from dailymae_hf.model.image_processors import image_processor
+from dailymae_hf.model.modeling import DailyMAEForPreTraining, mae_config
+from dailymae_hf.recipe.recipe import Recipe, load_recipe
 from scripts.demo_photographs import cut_tiles
 
 ROOT = Path(__file__).parents[1]

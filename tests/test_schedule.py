@@ -7,9 +7,9 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from dailymae_hf.errors import RecipeError
-from dailymae_hf.flops import mae_flops
-from dailymae_hf.masking import num_visible
-from dailymae_hf.modeling import mae_config
+from dailymae_hf.model.flops import mae_flops
+from dailymae_hf.model.masking import num_visible
+from dailymae_hf.model.modeling import mae_config
 from dailymae_hf.schedule import ResolutionSchedule, learning_rate_factor, scaled_learning_rate, warmup_cosine
 
 

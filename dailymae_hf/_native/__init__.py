@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import CorruptSampleError, DailyMAEError, MissingDependencyError
+from dailymae_hf.errors import CorruptSampleError, DailyMAEError, MissingDependencyError
 
 OK, TRUNCATED, CORRUPT, UNSUPPORTED, SIZE_MISMATCH, OUT_OF_MEMORY, BAD_ARGUMENT, NO_SPACE = range(8)
 

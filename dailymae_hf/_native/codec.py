@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DailyMAEError
-from . import NO_SPACE, SIMD_LEVELS, check_status, load
+from dailymae_hf._native import NO_SPACE, SIMD_LEVELS, check_status, load
+from dailymae_hf.errors import DailyMAEError
 
 _COLORS = {1: "gray", 2: "ycc", 3: "rgb", 4: "cmyk", 5: "ycck"}
 _FIRST_SIDEWAYS = 5  # EXIF orientations 5 to 8 swap width and height

@@ -1,16 +1,16 @@
 """Photographs -> .beton -> batches. Names are imported when first used, so that none of this needs ffcv until then."""
 
-from ..lazy import lazy_names
+from dailymae_hf._lazy import lazy_names
 
 _HOME = {
     "BetonLoader": "loader",
-    "CropDecodeCenterCrop": "decode",
-    "CropDecodeRandomResizedCrop": "decode",
-    "PackedDCTField": "fields",
+    "CropDecodeCenterCrop": "ffcv_ext.operations",
+    "CropDecodeRandomResizedCrop": "ffcv_ext.operations",
+    "PackedDCTField": "ffcv_ext.fields",
     "convert_beton": "convert",
     "inspect_beton": "beton",
     "verify_beton": "verify",
-    "write_beton": "writer",
+    "write_beton": "write",
 }
 
 __all__ = [

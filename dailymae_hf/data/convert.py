@@ -10,9 +10,9 @@ from tqdm import tqdm
 from dailymae_hf import __version__
 from dailymae_hf._native import codec
 from dailymae_hf.data.beton import MODE_DCT, MODE_JPG, Beton, open_beton
-from dailymae_hf.data.pages import BetonOutput
+from dailymae_hf.data.beton_writer import BetonOutput
 from dailymae_hf.data.workers import ordered_map
-from dailymae_hf.data.writer import available_cores
+from dailymae_hf.data.write import available_cores
 from dailymae_hf.errors import BetonError, CorruptSampleError, RecipeError
 
 _CHUNK = 32

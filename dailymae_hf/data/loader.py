@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from dailymae_hf._native import status_message
-from dailymae_hf.data.epoch import Batch, EpochIterator
-from dailymae_hf.data.order import BatchPlan, epoch_order
+from dailymae_hf.data.prefetch import Batch, EpochIterator
+from dailymae_hf.data.sampler import BatchPlan, epoch_order
 from dailymae_hf.data.shards import BetonSource, open_betons
 from dailymae_hf.data.workers import available_cores
 from dailymae_hf.errors import BetonError, CorruptSampleError, RecipeError
@@ -95,8 +95,8 @@ class BetonLoader:
         if num_workers is not None and num_workers < 1:
             raise RecipeError(f"num_workers: {num_workers} threads cannot decode")
         # Here, and not above: these import ffcv and numba, which only a loader needs.
-        from dailymae_hf.data.decode import CropDecodeCenterCrop, CropDecodeRandomResizedCrop
-        from dailymae_hf.data.engine import Engine
+        from dailymae_hf.data.engines.ffcv import Engine
+        from dailymae_hf.data.ffcv_ext.operations import CropDecodeCenterCrop, CropDecodeRandomResizedCrop
 
         self.dataset = open_betons(path)
         self.path = self.dataset.path

@@ -23,7 +23,7 @@ from transformers import (
 )
 from transformers.models.beit.modeling_beit import BeitDropPath
 
-from .encoder import classifier_fields, copy_encoder
+from dailymae_hf.downstream.encoder import classifier_fields, copy_encoder
 
 Pooling = Literal["mean", "cls"]
 

@@ -13,11 +13,11 @@ from typing import Any
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from ..data.encode import to_rgb
-from ..data.source import choose_columns, open_source
-from ..errors import RecipeError
-from .dataset_facts import check_classes
-from .trainer import ClassifierTrainer
+from dailymae_hf.data.encode import to_rgb
+from dailymae_hf.data.image_dataset import choose_columns, open_source
+from dailymae_hf.downstream.dataset_facts import check_classes
+from dailymae_hf.downstream.trainer import ClassifierTrainer
+from dailymae_hf.errors import RecipeError
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def score_beton(trainer: ClassifierTrainer, name: str, path: str | Path) -> Scor
     Raises:
         RecipeError: the file's classes are others than the model's.
     """
-    from ..data import inspect_beton
+    from dailymae_hf.data import inspect_beton
 
     check_classes(path, list(trainer.core_model.config.id2label.values()))
     loader = trainer.get_eval_dataloader(path)
@@ -133,7 +133,7 @@ def write_variant(images: Any, options: Mapping[str, Any], folder: Path, **colum
     Raises:
         RecipeError: an option that `write_beton` does not have.
     """
-    from ..data import write_beton
+    from dailymae_hf.data import write_beton
 
     known = ("quality", "max_resolution", "mode")
     unknown = next((key for key in options if key not in known), None)

@@ -4,8 +4,8 @@ import os
 from collections.abc import Sequence
 from typing import Literal
 
-from ..data.beton import open_beton
-from ..errors import BetonError, RecipeError
+from dailymae_hf.data.beton import open_beton
+from dailymae_hf.errors import BetonError, RecipeError
 
 
 def class_names(path: str | os.PathLike[str], given: Sequence[str] | None = None) -> list[str]:

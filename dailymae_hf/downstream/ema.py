@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from ..callbacks import DailyMAECallback
-from ..errors import ResumeError
+from dailymae_hf.errors import ResumeError
+from dailymae_hf.training.callbacks import DailyMAECallback
 
 STATE_NAME = "ema.safetensors"
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from transformers import BeitForImageClassification, PreTrainedModel, ViTMAEForPreTraining
 
-from ..errors import CheckpointError, RecipeError
-from ..modeling import DailyMAEForPreTraining
-from ..positions import sincos_positions
+from dailymae_hf.errors import CheckpointError, RecipeError
+from dailymae_hf.model.modeling import DailyMAEForPreTraining
+from dailymae_hf.model.positions import sincos_positions
 
 
 def load_encoder(checkpoint: str | Path) -> DailyMAEForPreTraining:

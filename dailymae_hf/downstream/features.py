@@ -8,9 +8,9 @@ import torch
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from ..errors import RecipeError
-from ..modeling import DailyMAEForPreTraining
-from .classifier import build_classifier, pooled_features
+from dailymae_hf.downstream.classifier import build_classifier, pooled_features
+from dailymae_hf.errors import RecipeError
+from dailymae_hf.model.modeling import DailyMAEForPreTraining
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
 

@@ -10,9 +10,9 @@ from PIL import Image
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from ..data.encode import to_rgb
-from ..errors import RecipeError
-from .segmentation import IGNORED
+from dailymae_hf.data.encode import to_rgb
+from dailymae_hf.downstream.segmentation import IGNORED
+from dailymae_hf.errors import RecipeError
 
 
 class MaskedImages(Dataset):

@@ -7,11 +7,11 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutput
 
-from ..flops import encode_flops
-from ..optim import LARS
-from .arguments import ProbeTrainingArguments
-from .classifier import pooled_features
-from .trainer import ClassifierTrainer
+from dailymae_hf.downstream.classifier import pooled_features
+from dailymae_hf.downstream.trainer import ClassifierTrainer
+from dailymae_hf.downstream.training_args import ProbeTrainingArguments
+from dailymae_hf.model.flops import encode_flops
+from dailymae_hf.training.optim import LARS
 
 
 class LinearProbe(nn.Module):

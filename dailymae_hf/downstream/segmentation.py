@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from transformers import ViTConfig, ViTMAEForPreTraining, ViTModel, ViTPreTrainedModel
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
-from ..metrics import MeanIoU
-from ..trainer import DailyMAETrainer
-from .encoder import classifier_fields, copy_encoder
+from dailymae_hf.downstream.encoder import classifier_fields, copy_encoder
+from dailymae_hf.downstream.metrics import MeanIoU
+from dailymae_hf.training.mae_trainer import DailyMAETrainer
 
 IGNORED = 255
 

@@ -11,17 +11,17 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 
-from ..augment import Mixing, ThreeAugment
-from ..beton_trainer import EVAL_CROP
-from ..callbacks import PalindromeCallback
-from ..errors import RecipeError
-from ..hub.processor import BICUBIC
-from ..metrics import ClassificationMetrics
-from ..optim import layer_decay_groups
-from ..schedule import learning_rate_factor
-from ..trainer import DailyMAETrainer
-from .arguments import ClassifierTrainingArguments
-from .ema import EMACallback
+from dailymae_hf.downstream.ema import EMACallback
+from dailymae_hf.downstream.metrics import ClassificationMetrics
+from dailymae_hf.downstream.training_args import ClassifierTrainingArguments
+from dailymae_hf.errors import RecipeError
+from dailymae_hf.model.image_processors import BICUBIC
+from dailymae_hf.schedule import learning_rate_factor
+from dailymae_hf.training.augment import Mixing, ThreeAugment
+from dailymae_hf.training.beton_trainer import EVAL_CROP
+from dailymae_hf.training.callbacks import PalindromeCallback
+from dailymae_hf.training.mae_trainer import DailyMAETrainer
+from dailymae_hf.training.optim import layer_decay_groups
 
 
 def classification_processor(

@@ -1,6 +1,6 @@
 """Checkpoints for others than transformers: timm's tensor names, and ONNX."""
 
-from ..lazy import lazy_names
+from dailymae_hf._lazy import lazy_names
 
 _HOME = {"export_onnx": "onnx_graph", "export_timm": "timm_names"}
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..errors import MissingDependencyError
-from .source import load_for_export
+from dailymae_hf.errors import MissingDependencyError
+from dailymae_hf.export.source import load_for_export
 
 _LARGEST = 1_900_000_000  # bytes that an ONNX file holds; larger weights go into a file beside it
 

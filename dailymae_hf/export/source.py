@@ -4,7 +4,7 @@ from pathlib import Path
 
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel, ViTModel
 
-from ..errors import CheckpointError
+from dailymae_hf.errors import CheckpointError
 
 MODEL_TYPES = ("vit_mae", "vit", "beit")
 

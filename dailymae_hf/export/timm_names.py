@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoImageProcessor, PreTrainedModel
 
-from ..errors import CheckpointError
-from .source import load_for_export
+from dailymae_hf.errors import CheckpointError
+from dailymae_hf.export.source import load_for_export
 
 TIMM_EPS = 1e-6  # of the norms in timm's ViT; nothing that timm reads from a file can say another
 # One of timm's names whose defaults are overridden by `model_args` wherever they differ.

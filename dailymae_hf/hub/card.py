@@ -11,12 +11,11 @@ from typing import Any
 from huggingface_hub import ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ..callbacks.log_file import LOG_NAME, read_log
-from ..downstream.results import Result, read_result
-from ..errors import HubError
-from .files import CARD_NAME, CURVES, FACTS_NAME, RECONSTRUCTION, SCHEDULE, latest_reconstruction
-from .handwritten import join_card, keep_handwritten
-from .pictures import draw_curves, draw_schedule
+from dailymae_hf.errors import HubError
+from dailymae_hf.hub.files import CURVES, RECONSTRUCTION, SCHEDULE, latest_reconstruction
+from dailymae_hf.hub.handwritten import join_card, keep_handwritten
+from dailymae_hf.hub.pictures import draw_curves, draw_schedule
+from dailymae_hf.run_files import CARD_NAME, FACTS_NAME, LOG_NAME, Result, read_log, read_result
 
 TEMPLATES = Path(__file__).with_name("templates")
 PIPELINES = {"pretraining": "image-feature-extraction", "classification": "image-classification"}

@@ -7,12 +7,12 @@ from typing import Any
 
 from huggingface_hub import DatasetCardData, HfApi
 
-from ..data.beton import inspect_beton
-from ..errors import HubError
-from .card import environment, generated_headings
-from .commit import commit, create_repository, remote_text, retried
-from .files import CARD_NAME
-from .handwritten import join_card, keep_handwritten
+from dailymae_hf.data.beton import inspect_beton
+from dailymae_hf.errors import HubError
+from dailymae_hf.hub.card import environment, generated_headings
+from dailymae_hf.hub.client import commit, create_repository, remote_text, retried
+from dailymae_hf.hub.handwritten import join_card, keep_handwritten
+from dailymae_hf.run_files import CARD_NAME
 
 INDEX_NAME = "betons.json"  # what `inspect_beton` says of each file in the repository
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))

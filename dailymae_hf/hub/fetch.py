@@ -6,10 +6,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from huggingface_hub import hf_hub_download
 
-from ..data.beton import open_beton
-from ..errors import BetonError, RecipeError
-from ..recipe import Recipe
-from .commit import WAITS, retried
+from dailymae_hf.data.beton import open_beton
+from dailymae_hf.errors import BetonError, RecipeError
+from dailymae_hf.hub.client import WAITS, retried
+from dailymae_hf.recipe.recipe import Recipe
 
 PREFIX = "hf://datasets/"
 _ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([^/]+))?/(.+)")

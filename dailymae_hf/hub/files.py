@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-FACTS_NAME = "run_facts.json"
-CARD_NAME = "README.md"
+from dailymae_hf.run_files import LOG_NAME, RECIPE_NAME, RESULTS_NAME
+
 PICTURES = "images"
 RECONSTRUCTION, CURVES, SCHEDULE = (f"{PICTURES}/{name}.png" for name in ("reconstruction", "curves", "schedule"))
 
@@ -15,7 +15,7 @@ MODEL_FILES = (
     "model.safetensors.index.json",
     "model-*-of-*.safetensors",
 )
-RECORD_FILES = ("recipe.yaml", "log.jsonl", "results.json", RECONSTRUCTION, CURVES, SCHEDULE)
+RECORD_FILES = (RECIPE_NAME, LOG_NAME, RESULTS_NAME, RECONSTRUCTION, CURVES, SCHEDULE)
 
 
 def matching(folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:

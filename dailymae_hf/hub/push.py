@@ -7,11 +7,12 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from ..errors import HubError
-from .card import draw_pictures, generated_headings, model_card, read_facts
-from .commit import WAITS, commit, create_repository, remote_text, retried
-from .files import CARD_NAME, FACTS_NAME, MODEL_FILES, RECORD_FILES, matching
-from .handwritten import keep_handwritten
+from dailymae_hf.errors import HubError
+from dailymae_hf.hub.card import draw_pictures, generated_headings, model_card, read_facts
+from dailymae_hf.hub.client import WAITS, commit, create_repository, remote_text, retried
+from dailymae_hf.hub.files import MODEL_FILES, RECORD_FILES, matching
+from dailymae_hf.hub.handwritten import keep_handwritten
+from dailymae_hf.run_files import CARD_NAME, FACTS_NAME
 
 
 def push_model(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-from ..errors import HubError
+from dailymae_hf.errors import HubError
 
 logger = logging.getLogger(__name__)
 

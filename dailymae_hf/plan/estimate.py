@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol
 
-from ..errors import RecipeError
-from .throughput import StepFlops, Throughput
+from dailymae_hf.errors import RecipeError
+from dailymae_hf.plan.speeds import StepFlops, Throughput
 
 # What sets a stage's pace
 LOADER, STEP, SHARED = "loader", "step", "shared cores"

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import RecipeError
-from .estimate import Conditions, estimate_stage
+from dailymae_hf.errors import RecipeError
+from dailymae_hf.plan.estimate import Conditions, estimate_stage
 
 LOWEST_SHARE_OF_SIDE = 5 / 7  # 160 of 224: the smallest size among the paper's schemes
 LONGEST_LOW_SHARE = 0.5  # so that at least a quarter of the epochs at full size comes last

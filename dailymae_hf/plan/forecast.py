@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import RecipeError
-from .estimate import LOADER, Estimate
+from dailymae_hf.errors import RecipeError
+from dailymae_hf.plan.estimate import LOADER, Estimate
 
 TOLERANCE = 0.02  # of the budget: an end this little past it is not worth a warning
 
@@ -102,7 +102,7 @@ class Forecast:
 
     def sentence(self) -> str:
         """One sentence for the log: how late, and why."""
-        from .report import format_duration
+        from dailymae_hf.plan.report import format_duration
 
         over = format_duration(self.end_seconds - self.limit_seconds)
         return (

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from .estimate import LOADER, Estimate, StageEstimate
+from dailymae_hf.plan.estimate import LOADER, Estimate, StageEstimate
 
 
 def format_duration(seconds: float) -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..flops import TRAINING_FACTOR, mae_flops
-from ..schedule import ResolutionSchedule, Stage, is_fit
-from .estimate import Conditions, Machines, Run
-from .fit import FittedSchedule, fit_schedule, low_resolutions
-from .throughput import StepFlops, Throughput
+from dailymae_hf.model.flops import TRAINING_FACTOR, mae_flops
+from dailymae_hf.plan.estimate import Conditions, Machines, Run
+from dailymae_hf.plan.fit import FittedSchedule, fit_schedule, low_resolutions
+from dailymae_hf.plan.speeds import StepFlops, Throughput
+from dailymae_hf.schedule import ResolutionSchedule, Stage, is_fit
 
 if TYPE_CHECKING:
     from transformers import ViTMAEConfig

@@ -17,12 +17,12 @@ from transformers import AutoImageProcessor
 
 from dailymae_hf.downstream.classifier import build_classifier
 from dailymae_hf.downstream.trainer import classification_processor
-from dailymae_hf.hub import image_processor
 from dailymae_hf.hub.card import model_card
-from dailymae_hf.modeling import DailyMAEForPreTraining
+from dailymae_hf.model.image_processors import image_processor
+from dailymae_hf.model.modeling import DailyMAEForPreTraining
 from tests.hub.test_push import FACTS
-from tests.in_memory import tiny_model
-from tests.loopback_hub import LoopbackHub, Repository
+from tests.support.in_memory import tiny_model
+from tests.support.loopback_hub import LoopbackHub, Repository
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = os.environ.get("COMPAT_ENVIRONMENTS")

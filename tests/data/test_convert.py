@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dailymae_hf._native import codec
-from dailymae_hf.cli import main
+from dailymae_hf.cli.main import main
 from dailymae_hf.data import convert_beton, inspect_beton
 from dailymae_hf.data.beton import MODE_DCT, MODE_JPG, MODE_RAW, open_beton
 from dailymae_hf.errors import BetonError, CorruptSampleError, RecipeError

@@ -183,7 +183,7 @@ def test_an_exception_in_the_thread_reaches_the_consumer(our_beton: Path, monkey
 
 
 def test_a_thread_that_dies_silently_is_noticed(our_beton: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dailymae_hf.data import epoch as epoch_module
+    from dailymae_hf.data import prefetch as epoch_module
 
     monkeypatch.setattr(epoch_module, "_produce", lambda *arguments: None)
     started = time.monotonic()

@@ -12,7 +12,7 @@ import torch
 
 from dailymae_hf.data.beton import open_beton
 from dailymae_hf.data.shards import find_betons, open_betons
-from dailymae_hf.data.writer import shard_path, write_beton
+from dailymae_hf.data.write import shard_path, write_beton
 from dailymae_hf.errors import BetonError, CorruptSampleError, RecipeError
 
 SHARDS = 3

@@ -7,7 +7,7 @@ import pytest
 
 from dailymae_hf.data import verify_beton
 from dailymae_hf.data.beton import MODE_JPG, MODE_RAW, open_beton
-from dailymae_hf.data.pages import BetonOutput
+from dailymae_hf.data.beton_writer import BetonOutput
 from dailymae_hf.errors import BetonError
 
 

@@ -16,10 +16,10 @@ from transformers import (
 from dailymae_hf.downstream.classifier import build_classifier, classifier_logits, pooled_features
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.errors import CheckpointError, RecipeError
-from dailymae_hf.modeling import DailyMAEForPreTraining, mae_config
-from dailymae_hf.positions import sincos_positions
-from dailymae_hf.weight_names import to_file_names
-from tests.reference_mae import ReferenceMAE
+from dailymae_hf.model.modeling import DailyMAEForPreTraining, mae_config
+from dailymae_hf.model.positions import sincos_positions
+from dailymae_hf.model.weight_names import to_file_names
+from tests.support.reference_mae import ReferenceMAE
 
 NAMES = ["cat", "coffee", "rocket"]
 TINY = {

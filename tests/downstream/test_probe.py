@@ -6,13 +6,13 @@ from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 from transformers import AutoModelForImageClassification, ViTMAEForPreTraining
 
-from dailymae_hf.downstream.arguments import ProbeTrainingArguments
 from dailymae_hf.downstream.classifier import build_classifier, classifier_logits, pooled_features
 from dailymae_hf.downstream.features import FeatureTable, as_it_is, collect_features, frozen_encode
 from dailymae_hf.downstream.probe import LinearProbe, LinearProbeTrainer
+from dailymae_hf.downstream.training_args import ProbeTrainingArguments
 from dailymae_hf.errors import RecipeError
-from dailymae_hf.optim import LARS
-from tests.in_memory import ArrayLoader, coloured_images, tiny_model
+from dailymae_hf.training.optim import LARS
+from tests.support.in_memory import ArrayLoader, coloured_images, tiny_model
 
 NAMES = ["a", "b", "c", "d"]
 

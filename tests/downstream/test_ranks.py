@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.downstream.classifier_rank_run import run
+from tests.support.classifier_rank_run import run
 
-SCRIPT = Path(__file__).with_name("classifier_rank_run.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "classifier_rank_run.py"
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from transformers import ViTModel
 from dailymae_hf.downstream.masked_images import MaskedImages, random_crop
 from dailymae_hf.downstream.segmentation import LinearSegmenter, SegmentationTrainer, build_segmenter
 from dailymae_hf.errors import RecipeError
-from dailymae_hf.training_args import DailyMAETrainingArguments
-from tests.in_memory import tiny_model
+from dailymae_hf.training.training_args import DailyMAETrainingArguments
+from tests.support.in_memory import tiny_model
 
 NAMES = ["dark", "bright"]
 

@@ -10,12 +10,12 @@ from sklearn.metrics import accuracy_score
 from torch.nn import functional as F
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from dailymae_hf.augment import Mixing, ThreeAugment
-from dailymae_hf.downstream.arguments import ClassifierTrainingArguments
 from dailymae_hf.downstream.classifier import build_classifier, classifier_logits
 from dailymae_hf.downstream.trainer import ClassifierTrainer, classification_processor
+from dailymae_hf.downstream.training_args import ClassifierTrainingArguments
 from dailymae_hf.errors import RecipeError
-from tests.in_memory import ArrayLoader, coloured_images, tiny_model
+from dailymae_hf.training.augment import Mixing, ThreeAugment
+from tests.support.in_memory import ArrayLoader, coloured_images, tiny_model
 
 NAMES = ["a", "b", "c", "d"]
 

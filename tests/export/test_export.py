@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from dailymae_hf.cli import main
+from dailymae_hf.cli.main import main
 from dailymae_hf.downstream.classifier import build_classifier
 from dailymae_hf.downstream.trainer import classification_processor
 from dailymae_hf.errors import CheckpointError
 from dailymae_hf.export import export_timm
 from dailymae_hf.export.source import load_for_export
-from tests.in_memory import tiny_model
+from tests.support.in_memory import tiny_model
 
 KINDS = ("encoder", "mean", "cls")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from tests.loopback_hub import LoopbackHub
+from tests.support.loopback_hub import LoopbackHub
 
 
 @pytest.fixture

@@ -10,19 +10,20 @@ import yaml
 from huggingface_hub import ModelCard
 from transformers import AutoImageProcessor, AutoModelForPreTraining, Trainer, ViTForImageClassification, ViTMAEModel
 
-from dailymae_hf.callbacks import LogFileCallback, OnlineProbeCallback, ThroughputCallback
-from dailymae_hf.downstream.arguments import ClassifierTrainingArguments
 from dailymae_hf.downstream.classifier import build_classifier
-from dailymae_hf.downstream.results import Result, write_result
 from dailymae_hf.downstream.trainer import ClassifierTrainer
+from dailymae_hf.downstream.training_args import ClassifierTrainingArguments
 from dailymae_hf.errors import HubError
-from dailymae_hf.hub import image_processor, keep_recipe, release
 from dailymae_hf.hub.card import model_card, write_card
-from dailymae_hf.hub.facts import run_facts, write_facts
-from dailymae_hf.recipe import load_recipe
-from dailymae_hf.trainer import DailyMAETrainer
-from tests.in_memory import ArrayLoader, coloured_images, tiny_model
-from tests.test_trainer import arguments, loader, normalised, validation
+from dailymae_hf.model.image_processors import image_processor
+from dailymae_hf.recipe.recipe import load_recipe
+from dailymae_hf.recipe.run_folder import keep_recipe, release
+from dailymae_hf.run_files import Result, write_result
+from dailymae_hf.training.callbacks import LogFileCallback, OnlineProbeCallback, ThroughputCallback
+from dailymae_hf.training.mae_trainer import DailyMAETrainer
+from dailymae_hf.training.run_facts import run_facts, write_facts
+from tests.support.in_memory import ArrayLoader, coloured_images, tiny_model
+from tests.training.test_trainer import arguments, loader, normalised, validation
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import yaml
 
-from dailymae_hf.cli import main
+from dailymae_hf.cli.main import main
 from dailymae_hf.data import inspect_beton, write_beton
 from dailymae_hf.errors import BetonError, HubError, RecipeError
-from dailymae_hf.hub import fetched, push_dataset
-from dailymae_hf.hub.fetch import fetch_beton, parse
-from dailymae_hf.recipe import load_recipe
+from dailymae_hf.hub.dataset import push_dataset
+from dailymae_hf.hub.fetch import fetch_beton, fetched, parse
+from dailymae_hf.recipe.recipe import load_recipe
 from tests.hub.test_card import placeholders
-from tests.loopback_hub import Repository
+from tests.support.loopback_hub import Repository
 
 ADDRESS = "hf://datasets/tester/photos/train.beton"
 
@@ -134,7 +134,7 @@ def test_other_addresses_are_refused(address):
 RANKS = """
 import json, sys
 from dailymae_hf.hub import fetched
-from dailymae_hf.recipe import load_recipe
+from dailymae_hf.recipe.recipe import load_recipe
 recipe = fetched(load_recipe(sys.argv[1]))
 open(f"{sys.argv[2]}-{recipe.training.process_index}", "w").write(recipe.data.train_beton)
 """

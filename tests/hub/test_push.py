@@ -5,11 +5,12 @@ import re
 
 import pytest
 
-from dailymae_hf.cli import main
+from dailymae_hf.cli.main import main
 from dailymae_hf.errors import HubError
-from dailymae_hf.hub import image_processor, push_model
-from dailymae_hf.hub.commit import retried
-from tests.in_memory import tiny_model
+from dailymae_hf.hub.client import retried
+from dailymae_hf.hub.push import push_model
+from dailymae_hf.model.image_processors import image_processor
+from tests.support.in_memory import tiny_model
 
 FACTS = {
     "kind": "pretraining", "name": "run", "license": None, "repository": None, "base_model": None, "datasets": [],

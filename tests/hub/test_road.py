@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub.test_push import FACTS
-from tests.in_memory import tiny_model
+from tests.support.in_memory import tiny_model
 
 ROOT = Path(__file__).parents[2]
 # What somebody does who has transformers and nothing of ours.
@@ -50,14 +50,14 @@ def read(hub, home, name, token=None):
 def test_private_and_back_again(hub, tmp_path):
     import torch
 
-    from dailymae_hf.hub import image_processor
+    from dailymae_hf.model.image_processors import image_processor
 
     folder, model = tmp_path / "run", tiny_model().eval()
     processor = image_processor(32, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     (folder / "run_facts.json").write_text(json.dumps(FACTS))
-    push = ("-m", "dailymae_hf.cli", "push", folder, "--repo", "tester/road", "--private")
+    push = ("-m", "dailymae_hf.cli.main", "push", folder, "--repo", "tester/road", "--private")
     for _ in range(2):
         done = python(hub, tmp_path / "writer", *push, token=hub.token)
         assert done.returncode == 0, done.stderr[-3000:]

@@ -5,12 +5,12 @@ import threading
 import pytest
 from transformers import AutoModelForPreTraining
 
-from dailymae_hf.callbacks import LogFileCallback
 from dailymae_hf.errors import HubError, RecipeError
 from dailymae_hf.hub.uploads import Uploads, snapshot
-from dailymae_hf.trainer import DailyMAETrainer
-from tests.in_memory import tiny_model
-from tests.test_trainer import arguments, loader
+from dailymae_hf.training.callbacks import LogFileCallback
+from dailymae_hf.training.mae_trainer import DailyMAETrainer
+from tests.support.in_memory import tiny_model
+from tests.training.test_trainer import arguments, loader
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.plan import Conditions, Machines, Prices, Run, Throughput, estimate_run
 from dailymae_hf.plan.estimate import LOADER, SHARED, STEP
-from dailymae_hf.plan.throughput import EpochCost, LoaderSpeed, StepSpeed
+from dailymae_hf.plan.speeds import EpochCost, LoaderSpeed, StepSpeed
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.plan import Conditions, Machines, Run, Throughput, estimate_run, fit_schedule
 from dailymae_hf.plan.fit import low_resolutions
-from dailymae_hf.plan.throughput import EpochCost, LoaderSpeed, StepSpeed
+from dailymae_hf.plan.speeds import EpochCost, LoaderSpeed, StepSpeed
 from dailymae_hf.schedule import ResolutionSchedule, check_keys
 
 

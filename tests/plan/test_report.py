@@ -7,7 +7,7 @@ from PIL import Image
 
 from dailymae_hf.plan import Conditions, Machines, Prices, Run, Throughput, estimate_run
 from dailymae_hf.plan.report import draw_plan, format_duration, format_plan
-from dailymae_hf.plan.throughput import LoaderSpeed, StepSpeed
+from dailymae_hf.plan.speeds import LoaderSpeed, StepSpeed
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
-from dailymae_hf.callbacks.log_file import read_log
 from dailymae_hf.data import inspect_beton, write_beton
-from dailymae_hf.downstream.results import read_result
 from dailymae_hf.errors import BetonError, RecipeError
-from dailymae_hf.recipe import load_recipe
+from dailymae_hf.recipe.recipe import load_recipe
+from dailymae_hf.run_files import read_log, read_result
 from recipes import evaluate, finetune, knn, linear_probe, segment
 from scripts.demo_mosaics import write_mosaics
-from tests.in_memory import tiny_model
+from tests.support.in_memory import tiny_model
 
 CONFIGS = Path(finetune.__file__).parent / "configs" / "downstream"
 KINDS = {

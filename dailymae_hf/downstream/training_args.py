@@ -1,0 +1,38 @@
+"""Training arguments of classifiers: MAE's `FINETUNE.md` where it differs from pretraining."""
+
+from dataclasses import dataclass, field
+
+from dailymae_hf.errors import RecipeError
+from dailymae_hf.training.training_args import DailyMAETrainingArguments
+
+
+@dataclass
+class ClassifierTrainingArguments(DailyMAETrainingArguments):
+    """Fine-tuning: MAE's `FINETUNE.md` where it differs from pretraining."""
+
+    base_learning_rate: float = 5e-4
+    warmup_epochs: float = 5
+    adam_beta2: float = 0.999
+    label_smoothing_factor: float = 0.1
+    layer_decay: float = field(default=0.75, metadata={"help": "Learning rate of a layer over that of the next one."})
+    min_learning_rate: float = field(default=1e-6, metadata={"help": "Where the cosine ends, for the head."})
+    ema_decay: float | None = field(default=None, metadata={"help": "Of an average of the weights, scored and saved."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.layer_decay <= 1:
+            raise RecipeError(f"layer_decay: {self.layer_decay} is not in (0, 1]")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise RecipeError(f"ema_decay: {self.ema_decay} is not in (0, 1)")
+
+
+@dataclass
+class ProbeTrainingArguments(ClassifierTrainingArguments):
+    """The linear probe: MAE's `FINETUNE.md` again, with LARS."""
+
+    base_learning_rate: float = 0.1
+    warmup_epochs: float = 10
+    weight_decay: float = 0.0
+    label_smoothing_factor: float = 0.0
+    min_learning_rate: float = 0.0
+    lars_momentum: float = field(default=0.9, metadata={"help": "Momentum of LARS."})

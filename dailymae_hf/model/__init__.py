@@ -1,0 +1,1 @@
+"""The masked autoencoder: a ViTMAE with MAE's initial weights, its masks, its positions, its cost."""

@@ -1,0 +1,131 @@
+"""What a recipe describes, made: the model's config, the model, the trainer with its callbacks."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback, ViTMAEConfig, ViTMAEForPreTraining, set_seed
+
+from dailymae_hf.data.local_copy import copy_to_local
+from dailymae_hf.data.shards import BetonSource, find_betons, open_betons
+from dailymae_hf.data.write import available_cores
+from dailymae_hf.errors import RecipeError
+from dailymae_hf.model.modeling import DailyMAEForPreTraining, mae_config
+from dailymae_hf.training.callbacks import (
+    LogFileCallback,
+    OnlineProbeCallback,
+    PlanCallback,
+    ReconstructionCallback,
+    ThroughputCallback,
+)
+from dailymae_hf.training.mae_trainer import DailyMAETrainer
+
+if TYPE_CHECKING:
+    from dailymae_hf.recipe.recipe import PretrainRecipe
+
+
+def model_config(recipe: "PretrainRecipe") -> ViTMAEConfig:
+    """The config that the recipe's model will have; no weights are made."""
+    arguments = recipe.model
+    if arguments.model_name_or_path:
+        config = ViTMAEConfig.from_pretrained(arguments.model_name_or_path)
+        _check_agreement(recipe, config)
+        return config
+    sizes = {"image_size": arguments.image_size, "mask_ratio": arguments.mask_ratio, **arguments.model_overrides}
+    if arguments.patch_size is not None:
+        sizes["patch_size"] = arguments.patch_size
+    return mae_config(arguments.model_size, **sizes)
+
+
+def _check_agreement(recipe: "PretrainRecipe", config: ViTMAEConfig) -> None:
+    """Refuse keys of the recipe that the checkpoint to start from would overrule without a word."""
+    arguments, named = recipe.model, recipe.named
+    wanted: dict[str, Any] = {
+        name: getattr(arguments, name) for name in ("image_size", "patch_size", "mask_ratio") if name in named
+    }
+    if "model_size" in named:
+        size = mae_config(arguments.model_size)
+        wanted |= {name: getattr(size, name) for name in ("hidden_size", "num_hidden_layers")}
+    for name, value in (wanted | arguments.model_overrides).items():
+        if getattr(config, name, None) != value:
+            raise RecipeError(
+                f"{name}: the recipe wants {value}, and the model of model_name_or_path "
+                f"({arguments.model_name_or_path}) has {getattr(config, name, None)}, which it keeps"
+            )
+    if arguments.initialization != "mae":
+        raise RecipeError("initialization: a model that starts from model_name_or_path draws no weights")
+
+
+def build_model(recipe: "PretrainRecipe") -> DailyMAEForPreTraining:
+    """The model with its initial weights, which the recipe's seed decides, or those it starts from."""
+    config = model_config(recipe)
+    if recipe.model.model_name_or_path:
+        return DailyMAEForPreTraining.from_pretrained(recipe.model.model_name_or_path)
+    set_seed(recipe.training.seed)
+    model = DailyMAEForPreTraining(config)
+    if recipe.model.initialization == "stock":
+        model.load_state_dict(ViTMAEForPreTraining(config).state_dict())
+    return model
+
+
+def training_images(recipe: "PretrainRecipe") -> int:
+    """Samples of the training files."""
+    return len(open_betons(recipe.data.train_beton))
+
+
+def cores_per_rank(recipe: "PretrainRecipe") -> int:
+    """Cores that load for one rank: what the recipe says, else this machine's, shared by its ranks."""
+    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return recipe.training.dataloader_num_workers or max(1, available_cores() // ranks_here)
+
+
+def _nearby(source: BetonSource | None, local_folder: str | None) -> Any:
+    """The files to read: copies on this machine's disk where a folder for them is named."""
+    if source is None or local_folder is None:
+        return source
+    return copy_to_local(find_betons(source), local_folder)
+
+
+def build_callbacks(recipe: "PretrainRecipe") -> list[TrainerCallback]:
+    """The callbacks that the recipe asks for."""
+    wanted = recipe.callbacks
+    callbacks: list[TrainerCallback] = [ThroughputCallback(), LogFileCallback()]
+    if wanted.plan is not None:
+        callbacks.append(PlanCallback.from_file(wanted.plan))
+    if wanted.online_probe:
+        callbacks.append(
+            OnlineProbeCallback(
+                every_n_steps=wanted.probe_every_n_steps,
+                every_n_epochs=wanted.probe_every_n_epochs,
+                bank_size=wanted.knn_bank_size,
+            )
+        )
+    if wanted.reconstruction_every_n_epochs:
+        callbacks.append(
+            ReconstructionCallback(
+                every_n_epochs=wanted.reconstruction_every_n_epochs, num_images=wanted.reconstruction_images
+            )
+        )
+    return callbacks
+
+
+def build_trainer(recipe: "PretrainRecipe") -> DailyMAETrainer:
+    """The trainer of the recipe's run, ready to train."""
+    data = recipe.data
+    if data.eval_beton is None and recipe.callbacks.reconstruction_every_n_epochs:
+        raise RecipeError("reconstruction_every_n_epochs: pictures are of eval_beton, which is missing; 0 draws none")
+    train_beton, eval_beton = (_nearby(source, data.local_folder) for source in (data.train_beton, data.eval_beton))
+    return DailyMAETrainer(
+        build_model(recipe),
+        recipe.training,
+        train_beton=train_beton,
+        eval_beton=eval_beton,
+        loader_options={
+            "scale": data.crop_scale,
+            "ratio": data.crop_ratio,
+            "hflip": data.hflip,
+            "on_error": data.on_error,
+        },
+        image_mean=data.image_mean,
+        image_std=data.image_std,
+        callbacks=build_callbacks(recipe),
+    )

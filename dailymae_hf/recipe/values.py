@@ -1,0 +1,175 @@
+"""Values of a recipe: read from YAML and from command-line words, as the types that its keys ask for.
+
+YAML is read by version 1.2's rules where 1.1's surprise: `no` is a word and `1e-4` a number.
+"""
+
+import re
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import yaml
+
+from dailymae_hf.errors import RecipeError
+
+
+def convert(value: Any, annotation: Any, name: str) -> Any:
+    """`value` as the type that `annotation` asks for. Only lossless steps: 1 becomes 1.0, a list a tuple.
+
+    Raises:
+        RecipeError: the value is of another type; the message names the key, the type wanted and the value.
+    """
+    for attempt in _alternatives(annotation):
+        converted = _convert_one(value, attempt)
+        if converted is not MISSING:
+            return converted
+    wanted = getattr(annotation, "__name__", None) if get_origin(annotation) is None else None
+    raise RecipeError(f"{name}: expected {wanted or annotation}, got {value!r} ({type(value).__name__})")
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
+def _convert_one(value: Any, annotation: Any) -> Any:
+    """`value` as `annotation`, which is no union; MISSING where it does not fit."""
+    plain = get_origin(annotation) or annotation
+    if plain in (list, tuple) and isinstance(value, list | tuple):
+        return _convert_items(value, plain, get_args(annotation))
+    if plain is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value if _fits(value, annotation, plain) else MISSING
+
+
+def _fits(value: Any, annotation: Any, plain: Any) -> bool:
+    if annotation is Any:
+        return True
+    if plain is Literal:
+        return value in get_args(annotation)
+    if plain is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if not isinstance(plain, type):
+        return False
+    return value in [member.value for member in plain] if issubclass(plain, Enum) else isinstance(value, plain)
+
+
+def _convert_items(value: Sequence[Any], kind: Callable[[Any], Any], arguments: tuple[Any, ...]) -> Any:
+    if kind is tuple and arguments and arguments[-1] is not Ellipsis and len(arguments) != len(value):
+        return MISSING
+    each = [arguments[0]] * len(value) if kind is list or arguments[-1:] == (Ellipsis,) else list(arguments)
+    items = []
+    for item, annotation in zip(value, each or [Any] * len(value), strict=True):
+        converted = next((c for a in _alternatives(annotation) if (c := _convert_one(item, a)) is not MISSING), MISSING)
+        if converted is MISSING:
+            return MISSING
+        items.append(converted)
+    return kind(items)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's booleans and floats, and no key twice."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads: strings that only YAML 1.1 takes for booleans need no quotes, others do."""
+
+
+for _class in (_Loader, _Dumper):
+    _class.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    _class.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True|false|False)$"), list("tTfF"))
+    _class.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?((\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.inf|\.nan)$"),
+        list("-+0123456789."),
+    )
+
+
+def _mapping_without_duplicates(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key) for key, _ in node.value]
+    twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
+    if twice is not None:
+        raise RecipeError(f"line {node.start_mark.line + 1}: the key {twice!r} is given twice")
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Keys and values of a YAML file. Raises RecipeError if it is missing or no mapping; the message names it."""
+    if not path.is_file():
+        raise RecipeError(f"{path}: no such recipe")
+    try:
+        values = _parse(path.read_text())
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys to values")
+    return values
+
+
+def split_overrides(words: Sequence[str]) -> list[tuple[str, str | None]]:
+    """`--key value`, `--key=value` and `--flag` as pairs; several words after a key make a YAML list."""
+    pairs: list[tuple[str, list[str] | None]] = []
+    for word in words:
+        if word.startswith("--"):
+            key, equals, value = word[2:].partition("=")
+            pairs.append((key, [value] if equals else None))
+        elif not pairs:
+            raise RecipeError(f"command line: {word!r} follows no --key")
+        else:
+            key, earlier = pairs[-1]
+            pairs[-1] = (key, [*(earlier or []), word])
+    return [(k, None if v is None else v[0] if len(v) == 1 else f"[{', '.join(v)}]") for k, v in pairs]
+
+
+def from_word(raw: str | None, annotation: Any, name: str) -> Any:
+    """A command-line word as YAML, or as the plain string it is where only that fits (`--run_name 7`)."""
+    if raw is None:
+        return convert(True, annotation, name)
+    try:
+        value = _parse(raw)
+    except yaml.YAMLError:
+        value = raw
+    try:
+        return convert(value, annotation, name)
+    except RecipeError:
+        if any(_convert_one(raw, attempt) is not MISSING for attempt in _alternatives(annotation)):
+            return raw
+        raise
+
+
+def with_part(whole: Any, path: list[str], value: Any) -> dict[str, Any]:
+    """The mapping `whole` with `value` at the keys `path`, one inside the other."""
+    head, *rest = path
+    base = dict(whole) if isinstance(whole, Mapping) else {}
+    base[head] = with_part(base.get(head), rest, value) if rest else value
+    return base
+
+
+def _plain(value: Any) -> Any:
+    """Tuples, enums and paths as what YAML knows."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    return str(value) if isinstance(value, Path) else value
+
+
+def yaml_text(values: Mapping[str, Any]) -> str:
+    """YAML that `read_yaml` reads back to the same values, tuples as lists."""
+    return yaml.dump(_plain(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)

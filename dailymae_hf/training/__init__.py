@@ -1,0 +1,1 @@
+"""Training from .beton files under the Hugging Face Trainer: trainers, checkpoints, optimizer, callbacks."""

@@ -1,0 +1,149 @@
+"""The arguments of a pretraining run: transformers' own, with MAE's defaults and five more."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from transformers import TrainingArguments
+from transformers.trainer_utils import SchedulerType
+
+from dailymae_hf.errors import RecipeError
+from dailymae_hf.schedule import check_keys, scaled_learning_rate
+
+WARMUP_SHARE = 40 / 800  # MAE's warm-up, as a share of its run
+
+
+@dataclass
+class DailyMAETrainingArguments(TrainingArguments):
+    """`TrainingArguments` for masked autoencoding. Where a default differs from transformers', the comment says why.
+
+    `learning_rate` is worked out from `base_learning_rate` and the batch of an optimizer step unless it is given. The
+    learning rate follows a half cosine after `warmup_epochs`, step by step; other schedules are refused.
+
+    Raises:
+        RecipeError: a value cannot be; the message names the field.
+    """
+
+    # Those that may be given as JSON.
+    _VALID_DICT_FIELDS: ClassVar[list[str]] = [*TrainingArguments._VALID_DICT_FIELDS, "resolution_schedule"]
+
+    base_learning_rate: float = field(
+        default=1.5e-4, metadata={"help": "Peak learning rate per 256 images of an optimizer step (MAE)."}
+    )
+    warmup_epochs: float | None = field(
+        default=None,
+        metadata={"help": "Epochs of linear warm-up, fractions allowed. Default: MAE's 40 of 800, in proportion."},
+    )
+    resolution_schedule: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={"help": "Resolution and mask ratio over the epochs; see dailymae_hf.schedule. Default: constant."},
+    )
+    decoder_keep: float = field(
+        default=1.0,
+        metadata={"help": "Share of the hidden patches that the decoder reconstructs, drawn at random; 1.0 is MAE."},
+    )
+    float8: bool = field(
+        default=False, metadata={"help": "Matrix products of the layers in 8-bit floats (torchao), on cards with them."}
+    )
+
+    hub_license: str | None = field(
+        default=None, metadata={"help": "License of the weights for the model card, as the Hub calls it: apache-2.0."}
+    )
+
+    # Worked out from base_learning_rate, so that a change of batch or devices keeps MAE's linear rule.
+    learning_rate: float | None = field(
+        default=None, metadata={"help": "Peak learning rate. Default: base_learning_rate * batch / 256."}
+    )
+    # The schedule that MAE trains with, step by step, down to zero.
+    lr_scheduler_type: SchedulerType | str = field(default="cosine", metadata={"help": "Only 'cosine'."})
+    # MAE trains for 800 epochs at least; its fine-tuned accuracy still rises at 1600.
+    num_train_epochs: float = field(default=800.0, metadata={"help": "Epochs to train for."})
+    # MAE's decay; the Trainer here leaves out biases, norms, tokens and positions.
+    weight_decay: float = field(default=0.05, metadata={"help": "Weight decay of AdamW on weight matrices."})
+    # MAE's second momentum: the loss on random masks is noisy, and .999 reacts too slowly to its first epochs.
+    adam_beta2: float = field(default=0.95, metadata={"help": "AdamW's beta2."})
+    # MAE does not clip.
+    max_grad_norm: float = field(default=0.0, metadata={"help": "Largest gradient norm; 0 does not clip."})
+    # bfloat16 wherever a GPU has it: same recipe, about twice the speed. A CPU has to be told (`bf16: true`): few have
+    # the instructions, and without them it is slower than float32.
+    bf16: bool | None = field(
+        default=None, metadata={"help": "bfloat16 autocast. Default: where the GPU has it, not on a CPU."}
+    )
+    # The stock default, declared again: without it mypy cannot tell the type that `__post_init__` assigns.
+    use_cpu: bool = field(default=False, metadata={"help": "Stay on the CPU. Becomes true where there is no GPU."})
+    # The batch size sets the learning rate, so a shorter last batch would be trained with the wrong one.
+    dataloader_drop_last: bool = field(default=True, metadata={"help": "Leave out the last, incomplete batch."})
+    # The stock filter writes the average of earlier losses for a NaN, so that a diverged run looks like a stalled one,
+    # and to look for it reads the loss back from the device at every step.
+    logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Log earlier losses instead of NaN."})
+    # Columns are named by the loader; dropping by signature would also drop the sample index that masks depend on.
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Drop columns that the model does not name."})
+    # Every step uses every weight, at every resolution: DDP need not search for unused ones and may plan once.
+    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "DDP's flag of that name."})
+    ddp_static_graph: bool | None = field(default=True, metadata={"help": "DDP's flag `static_graph`."})
+
+    def __post_init__(self) -> None:
+        self._check_numbers()
+        if self.bf16 is None:
+            self.bf16 = not (self.fp16 or self.use_cpu) and _gpu_has_bf16()
+        # Without this word from the user, ranks on a machine without a GPU would each take themselves for the only one.
+        self.use_cpu: bool = bool(self.use_cpu) or not torch.accelerator.is_available()
+        if self.warmup_epochs is None:
+            self.warmup_epochs = WARMUP_SHARE * self.num_train_epochs
+        given_rate = self.learning_rate
+        if given_rate is None:
+            self.learning_rate = 0.0  # a number for the parent's checks; the batch is known only after them
+        try:
+            super().__post_init__()
+        except ValueError as error:  # the stock checks' sentences name the argument
+            raise RecipeError(str(error)) from error
+        kind = SchedulerType(self.lr_scheduler_type)
+        if kind != SchedulerType.COSINE:
+            raise RecipeError(
+                f"lr_scheduler_type: {kind.value!r} is not there, only 'cosine' is; "
+                "warmup_epochs and num_train_epochs set its length"
+            )
+        if self.resolution_schedule is not None:
+            check_keys(self.resolution_schedule)
+        if given_rate is None:
+            self.learning_rate = scaled_learning_rate(self.base_learning_rate, self.effective_batch_size)
+
+    @property
+    def effective_batch_size(self) -> int:
+        """Images of one optimizer step, over all devices and accumulated batches."""
+        return int(self.per_device_train_batch_size * self.world_size * self.gradient_accumulation_steps)
+
+    def _check_numbers(self) -> None:
+        for name, low, high in (
+            ("base_learning_rate", 0, math.inf),
+            ("num_train_epochs", 0, math.inf),
+            ("per_device_train_batch_size", 0, math.inf),
+            ("gradient_accumulation_steps", 0, math.inf),
+            ("adam_beta1", 0, 1),
+            ("adam_beta2", 0, 1),
+        ):
+            value = getattr(self, name)
+            if not low < value < high:
+                raise RecipeError(f"{name}: {value} is not above {low}" + (f" and below {high}" if high == 1 else ""))
+        if not 0 < self.decoder_keep <= 1:
+            raise RecipeError(f"decoder_keep: {self.decoder_keep} is not above 0 and at most 1")
+        if self.weight_decay < 0:
+            raise RecipeError(f"weight_decay: {self.weight_decay} is below 0")
+        if self.learning_rate is not None and self.learning_rate <= 0:
+            raise RecipeError(f"learning_rate: {self.learning_rate} is not above 0")
+        if self.warmup_epochs is not None and self.warmup_epochs < 0:
+            raise RecipeError(f"warmup_epochs: {self.warmup_epochs} is below 0")
+        if self.warmup_epochs is not None and self.max_steps <= 0 and self.warmup_epochs > self.num_train_epochs:
+            raise RecipeError(
+                f"warmup_epochs: {self.warmup_epochs} epochs of warm-up in a run of {self.num_train_epochs} "
+                "(num_train_epochs) never reach the learning rate"
+            )
+        if self.warmup_steps:
+            raise RecipeError(
+                f"warmup_steps: {self.warmup_steps} is not read; give warmup_epochs, which may be a fraction"
+            )
+
+
+def _gpu_has_bf16() -> bool:
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)

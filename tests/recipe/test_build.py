@@ -1,0 +1,111 @@
+"""What a recipe describes is what is built: files of several shards, and copies on a disk of this machine."""
+
+from pathlib import Path
+
+import pytest
+
+from dailymae_hf.data import write_beton
+from dailymae_hf.errors import RecipeError
+from dailymae_hf.model.modeling import DailyMAEForPreTraining, mae_config
+from dailymae_hf.recipe.build import build_model, build_trainer, training_images
+from dailymae_hf.recipe.recipe import load_recipe
+
+pytest.importorskip("ffcv", reason="loads .beton files")
+RECIPE = """
+model_size: tiny
+image_size: 48
+patch_size: 8
+model_overrides: {num_hidden_layers: 1, decoder_num_hidden_layers: 1}
+train_beton: shards/train-*.beton
+output_dir: out
+num_train_epochs: 1
+per_device_train_batch_size: 10
+online_probe: false
+reconstruction_every_n_epochs: 0
+report_to: none
+use_cpu: true
+dataloader_num_workers: 1
+"""
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory, photograph_folder):
+    """A recipe, and the 50 photographs in three shards."""
+    folder = tmp_path_factory.mktemp("build")
+    (folder / "shards").mkdir()
+    for number in range(3):
+        path = folder / "shards" / "train.beton"
+        write_beton(photograph_folder, path, workers=1, progress=False, shard=(number, 3))
+    (folder / "recipe.yaml").write_text(RECIPE)
+    return folder
+
+
+def indices(words, workplace, monkeypatch):
+    """Sample numbers of an epoch in order, and the files that the trainer reads them from."""
+    monkeypatch.chdir(workplace)
+    trainer = build_trainer(load_recipe("recipe.yaml", words))
+    loader = trainer.get_train_dataloader()
+    loader.set_epoch(0)
+    seen = [index for batch in loader for index in batch["index"].tolist()]
+    source = trainer.train_beton
+    trainer.close()
+    return seen, source
+
+
+def test_a_recipe_reads_shards_as_one_file(workplace, monkeypatch):
+    seen, _ = indices([], workplace, monkeypatch)
+    assert sorted(seen) == list(range(50))
+    assert training_images(load_recipe("recipe.yaml")) == 50
+
+
+def test_a_local_folder_changes_where_is_read_and_nothing_else(workplace, monkeypatch, tmp_path):
+    far, _ = indices([], workplace, monkeypatch)
+    near, source = indices(["--local_folder", str(tmp_path / "disk")], workplace, monkeypatch)
+    assert near == far
+    assert [Path(path).parent.parent for path in source] == [tmp_path / "disk"] * 3
+    for path in source:
+        assert Path(path).read_bytes() == (workplace / "shards" / Path(path).name).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(workplace):
+    """A model of another size than the recipe's."""
+    config = mae_config("tiny", image_size=32, patch_size=8, num_hidden_layers=1, decoder_num_hidden_layers=1)
+    DailyMAEForPreTraining(config).save_pretrained(workplace / "checkpoint")
+    (workplace / "bare.yaml").write_text(
+        "train_beton: shards/train-*.beton\noutput_dir: out\nuse_cpu: true\nmodel_name_or_path: checkpoint\n"
+    )
+    return workplace / "checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--image_size", "48"], "image_size: the recipe wants 48, .* has 32"),
+        (["--mask_ratio", "0.5"], "mask_ratio: the recipe wants 0.5"),
+        (["--model_size", "small"], "hidden_size: the recipe wants 384, .* has 192"),
+        (["--model_overrides", "{num_hidden_layers: 7}"], "num_hidden_layers: the recipe wants 7"),
+        (["--initialization", "stock"], "initialization"),
+    ],
+)
+def test_what_a_checkpoint_would_overrule_is_refused(workplace, checkpoint, monkeypatch, words, said):
+    monkeypatch.chdir(workplace)
+    with pytest.raises(RecipeError, match=said):
+        build_model(load_recipe("bare.yaml", words))
+
+
+def test_a_run_from_a_checkpoint_states_its_sizes_nowhere_else(workplace, checkpoint, monkeypatch, tmp_path):
+    monkeypatch.chdir(workplace)
+    recipe = load_recipe("bare.yaml", ["--image_size", "32"])
+    assert build_model(recipe).config.image_size == 32
+    recipe.save(tmp_path / "recipe.yaml")
+    again = load_recipe(tmp_path / "recipe.yaml")
+    assert again.named >= {"image_size", "model_name_or_path"}
+    assert not {"model_size", "mask_ratio", "patch_size"} & again.named
+    assert build_model(again).config.num_hidden_layers == 1
+
+
+def test_pictures_need_a_validation_file(workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    with pytest.raises(RecipeError, match=r"reconstruction_every_n_epochs: .*eval_beton"):
+        build_trainer(load_recipe("recipe.yaml", ["--reconstruction_every_n_epochs", "1"]))

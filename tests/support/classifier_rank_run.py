@@ -1,0 +1,56 @@
+"""A small fine-tuning run for the test of two ranks: `torchrun --nproc_per_node 2 classifier_rank_run.py OUT BATCH`."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from dailymae_hf.downstream.classifier import build_classifier, pooled_features
+from dailymae_hf.downstream.features import collect_features
+from dailymae_hf.downstream.trainer import ClassifierTrainer
+from dailymae_hf.downstream.training_args import ClassifierTrainingArguments
+from dailymae_hf.training.augment import ThreeAugment
+from dailymae_hf.training.ranks import end_ranks, leave_rank
+from tests.support.in_memory import ArrayLoader, coloured_images, tiny_model
+
+
+def run(out: Path, batch: int, rank: int = 0, world_size: int = 1) -> None:
+    """Train, score 13 images (which two ranks cannot share evenly), encode them; write all of it per rank."""
+    images, labels = coloured_images(45)
+    train = ArrayLoader(images[:32], labels[:32], batch, seed=1, rank=rank, world_size=world_size)
+    held_out = ArrayLoader(
+        images[32:], labels[32:], 4, shuffle=False, drop_last=False, rank=rank, world_size=world_size
+    )
+    args = ClassifierTrainingArguments(
+        output_dir=str(out), num_train_epochs=3, warmup_epochs=1, per_device_train_batch_size=batch,
+        per_device_eval_batch_size=4, base_learning_rate=0.02, ema_decay=0.5, report_to="none", disable_tqdm=True,
+        save_strategy="no", use_cpu=True,
+        # Bounds what a gradient that is rounding noise can do to a weight.
+        adam_epsilon=1e-3,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    trainer = ClassifierTrainer(
+        build_classifier(tiny_model(), ["a", "b", "c", "d"]),
+        args,
+        augment=ThreeAugment(),
+        train_beton=train,
+        eval_beton=held_out,
+    )
+    trainer.train()
+    scores = {name: value for name, value in trainer.evaluate().items() if name != "epoch"}
+    table = collect_features(trainer, held_out, lambda x: pooled_features(trainer.core_model, x), name="held out")
+    save_file(
+        {**trainer.core_model.state_dict(), "features": table.features, "labels": table.labels},
+        out / f"weights-{rank}.safetensors",
+    )
+    (out / f"scores-{rank}.json").write_text(json.dumps(scores))
+    end_ranks(trainer.accelerator)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    run(Path(sys.argv[1]), int(sys.argv[2]), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    leave_rank()
