@@ -45,6 +45,7 @@ lint: install
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m mypy
+	.venv/bin/lint-imports --no-cache
 
 # The kernel alone, after a change to its sources; `make install` does it as well.
 native: install
