@@ -8,7 +8,7 @@ _HOME = {
     "CropDecodeRandomResizedCrop": "ffcv_ext.operations",
     "PackedDCTField": "ffcv_ext.fields",
     "convert_beton": "convert",
-    "inspect_beton": "beton",
+    "inspect_beton": "inspect",
     "verify_beton": "verify",
     "write_beton": "write",
 }

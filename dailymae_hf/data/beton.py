@@ -19,14 +19,11 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
 from dailymae_hf.errors import BetonError
-
-if TYPE_CHECKING:
-    from dailymae_hf.data.shards import BetonSource
 
 FORMAT_VERSION = 2
 HEADER_DTYPE = np.dtype(
@@ -302,44 +299,7 @@ def facts_pointer(ptr: int, block: bytes) -> bytes:
     return record.tobytes()
 
 
-def inspect_beton(source: "BetonSource") -> dict[str, Any]:
-    """Facts about a file, or several read as one, ready for JSON: counts, modes, image sizes in pixels, bytes per
-    image, labels, and what its writer noted (`facts`; empty for files of stock ffcv). Raises BetonError as `open_beton`
-    does.
-    """
-    from dailymae_hf.data.shards import find_betons, open_betons
-
-    beton = open_betons(source)
-    images, labels = beton.images, beton.labels
-    modes, counts = np.unique(images["mode"], return_counts=True)
-    info: dict[str, Any] = {
-        "path": str(beton.path),
-        "num_samples": len(beton),
-        "file_bytes": sum(path.stat().st_size for path in find_betons(source)),
-        "page_bytes": beton.page_size,
-        "fields": {f.name: "dct" if f.is_packed else f.type_id for f in beton.fields},
-        "modes": {MODE_NAMES[int(mode)]: int(count) for mode, count in zip(modes, counts, strict=True)},
-        "width": _spread(images["width"]),
-        "height": _spread(images["height"]),
-        "bytes_per_image": _spread(beton.sizes),
-        "facts": dict(beton.facts),
-    }
-    if labels is not None:
-        info["num_classes"] = len(np.unique(labels[labels >= 0]))
-        info["num_unlabelled"] = int(np.sum(labels < 0))
-    return info
-
-
 def _first(bad: np.ndarray) -> int | None:
     """Index of the first True, None without one."""
     place = int(bad.argmax()) if bad.size else 0
     return place if bad.size and bad[place] else None
-
-
-def _spread(values: np.ndarray) -> dict[str, float]:
-    return {
-        "min": int(values.min()),
-        "median": float(np.median(values)),
-        "mean": round(float(values.mean()), 1),
-        "max": int(values.max()),
-    }

@@ -7,7 +7,7 @@ from typing import Any
 
 from huggingface_hub import DatasetCardData, HfApi
 
-from dailymae_hf.data.beton import inspect_beton
+from dailymae_hf.data.inspect import inspect_beton
 from dailymae_hf.errors import HubError
 from dailymae_hf.hub.card import environment, generated_headings
 from dailymae_hf.hub.client import commit, create_repository, remote_text, retried
