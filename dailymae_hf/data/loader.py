@@ -11,10 +11,11 @@ import torch
 
 from dailymae_hf._native import status_message
 from dailymae_hf.data.prefetch import Batch, EpochIterator
-from dailymae_hf.data.sampler import BatchPlan, epoch_order
+from dailymae_hf.data.sampler import BatchPlan
 from dailymae_hf.data.shards import BetonSource, open_betons
 from dailymae_hf.data.workers import available_cores
 from dailymae_hf.errors import BetonError, CorruptSampleError, RecipeError
+from dailymae_hf.rng import epoch_order
 
 logger = logging.getLogger(__name__)
 
@@ -196,7 +197,8 @@ class BetonLoader:
     def _batches(self, epoch: int, first: int) -> Iterator[Any]:
         """The epoch thread's work."""
         self._engine.enter_thread()
-        order = epoch_order(len(self.dataset), self.seed, epoch, shuffle=self.shuffle)
+        count = len(self.dataset)
+        order = epoch_order(count, self.seed, epoch) if self.shuffle else np.arange(count, dtype=np.uint64)
         for batch in range(first, len(self)):
             rows, real = self.plan.rows(order, batch)
             yield self._load(rows, real)

@@ -9,28 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_MASK = 0xFFFFFFFFFFFFFFFF
-_GOLDEN = 0x9E3779B97F4A7C15
-
-
-def epoch_order(num_samples: int, seed: int, epoch: int, *, shuffle: bool = True) -> np.ndarray:
-    """The order of an epoch: uint64 (num_samples,), each sample once.
-
-    Samples are sorted by a hash of (seed, epoch, sample index), SplitMix64's finaliser (Steele, Lea and Flood 2014):
-    unlike a library's generator it cannot change with the library's version.
-    """
-    samples = np.arange(num_samples, dtype=np.uint64)
-    if not shuffle:
-        return samples
-    key = _mix(np.array([(seed * _GOLDEN + epoch) & _MASK], dtype=np.uint64))
-    return np.argsort(_mix(samples * np.uint64(_GOLDEN) + key), kind="stable").astype(np.uint64)
-
-
-def _mix(x: np.ndarray) -> np.ndarray:
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
 
 @dataclass(frozen=True)
 class BatchPlan:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from dailymae_hf.data.encode import to_rgb
 from dailymae_hf.downstream.segmentation import IGNORED
 from dailymae_hf.errors import RecipeError
+from dailymae_hf.rng import sample_generator
 
 
 class MaskedImages(Dataset):
@@ -71,7 +72,7 @@ class MaskedImages(Dataset):
         box: tuple[float, float, float, float] = (0, 0, *image.size)
         flip = False
         if self.crop_scale is not None:
-            rng = np.random.default_rng([self.seed, self.epoch, number])
+            rng = sample_generator(self.seed, self.epoch, number)
             box, flip = random_crop(image.size, self.crop_scale, rng), rng.random() < 0.5
         pixels = np.asarray(image.resize((self.size, self.size), Image.Resampling.BICUBIC, box=box))
         classes = np.asarray(mask.resize((self.size, self.size), Image.Resampling.NEAREST, box=box))

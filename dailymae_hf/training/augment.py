@@ -12,13 +12,9 @@ from torch import nn
 from torch.nn.functional import one_hot, pad
 
 from dailymae_hf.errors import RecipeError
-from dailymae_hf.model.masking import masking_noise
+from dailymae_hf.rng import AUGMENT_STREAM, MIXING_STREAM, sample_noise
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, what Pillow's convert("L") weighs with
-# Each consumer of the counter-based hash gets its own stream of numbers, so that a crop, a mask and a blur that share
-# (seed, epoch, index) are not correlated.
-_AUGMENT_STREAM = 0xA06_0000_0000
-_MIXING_STREAM = 0x313_0000_0000
 _BETA_TRIES = 24
 
 
@@ -100,7 +96,7 @@ class ThreeAugment(nn.Module):
         `index` is (B,) int64, the samples' numbers in the data set.
         """
         pixels = unit_pixels(pixels)
-        draws = masking_noise(self.seed ^ _AUGMENT_STREAM, epoch, index, 8, pixels.device)
+        draws = sample_noise(self.seed, epoch, index, 8, pixels.device, stream=AUGMENT_STREAM)
         choice = (draws[:, 0] * 3).to(torch.int64)
         low, high = self.sigma
         # All images go through all three: picking rows out would make the host wait for the device at every step.
@@ -155,7 +151,8 @@ class Mixing(nn.Module):
 
         `index` is (B,) int64, the samples' numbers in the data set.
         """
-        draws = masking_noise(self.seed ^ _MIXING_STREAM, epoch, index, 3 + 2 * _BETA_TRIES, pixels.device)
+        count = 3 + 2 * _BETA_TRIES
+        draws = sample_noise(self.seed, epoch, index, count, pixels.device, stream=MIXING_STREAM)
         is_cutmix = draws[:, 0] < (0.5 if self.mixup and self.cutmix else float(self.cutmix > 0))
         alpha = torch.where(is_cutmix, self.cutmix or 1.0, self.mixup or 1.0)
         share = beta_quantities(draws[:, 3:], alpha) if self.mixup or self.cutmix else torch.ones_like(draws[:, 0])

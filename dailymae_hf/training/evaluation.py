@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from dailymae_hf.model.masking import masking_noise
+from dailymae_hf.rng import sample_noise
 
 
 @torch.no_grad()
@@ -44,7 +44,7 @@ def validation_losses(
             with accelerator.autocast():
                 outputs = model(
                     pixel_values,
-                    noise=masking_noise(seed, 0, index, patches, device),
+                    noise=sample_noise(seed, 0, index, patches, device),
                     mask_ratio=model.config.mask_ratio,
                     return_logits=True,
                 )

@@ -14,7 +14,8 @@ from transformers.trainer_callback import ProgressCallback, TrainerCallback, Tra
 from transformers.utils import logging
 
 from dailymae_hf.model.flops import TRAINING_FACTOR, encode_flops, mae_flops
-from dailymae_hf.model.masking import masking_noise, num_visible
+from dailymae_hf.model.masking import num_visible
+from dailymae_hf.rng import sample_noise
 from dailymae_hf.schedule import ResolutionSchedule, warmup_cosine
 from dailymae_hf.training.beton_trainer import BetonTrainer
 from dailymae_hf.training.callbacks import DailyMAECallback, PalindromeCallback, ReadableProgressCallback
@@ -125,7 +126,7 @@ class DailyMAETrainer(BetonTrainer):
             if index is not None:
                 pixel_values = prepared["pixel_values"]
                 patches = (pixel_values.shape[-1] // self.model.config.patch_size) ** 2
-                prepared["noise"] = masking_noise(self.args.seed, self._epoch, index, patches, pixel_values.device)
+                prepared["noise"] = sample_noise(self.args.seed, self._epoch, index, patches, pixel_values.device)
         return prepared
 
     def image_cost(self, size: int) -> tuple[int, int]:

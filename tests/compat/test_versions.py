@@ -20,7 +20,7 @@ from dailymae_hf.downstream.trainer import classification_processor
 from dailymae_hf.hub.card import model_card
 from dailymae_hf.model.image_processors import image_processor
 from dailymae_hf.model.modeling import DailyMAEForPreTraining
-from tests.hub.test_push import FACTS
+from tests.support.card_facts import FACTS
 from tests.support.in_memory import tiny_model
 from tests.support.loopback_hub import LoopbackHub, Repository
 

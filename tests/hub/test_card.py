@@ -22,8 +22,9 @@ from dailymae_hf.run_files import Result, write_result
 from dailymae_hf.training.callbacks import LogFileCallback, OnlineProbeCallback, ThroughputCallback
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
 from dailymae_hf.training.run_facts import run_facts, write_facts
+from tests.support.card_facts import placeholders
 from tests.support.in_memory import ArrayLoader, coloured_images, tiny_model
-from tests.training.test_trainer import arguments, loader, normalised, validation
+from tests.support.runs import arguments, loader, normalised, validation
 
 
 @pytest.fixture(scope="module")
@@ -101,13 +102,6 @@ def test_the_card_states_what_the_run_measured(released):
     assert {"vit_mae", "masked-autoencoder"} <= set(data["tags"])
     metrics = {m["name"]: m["value"] for m in data["model-index"][0]["results"][0]["metrics"]}
     assert metrics["online linear probe, accuracy"] == round(probe, 4)
-
-
-def placeholders(text: str) -> list[str]:
-    """What templates and stubs leave behind, in any spelling seen on the Hub."""
-    return re.findall(
-        r"\{\{.*?\}\}|\{%.*?%\}|\bNone\b|\bnan\b|More Information Needed|TODO|<[A-Z_]+>|\[\[.*?\]\]", text
-    )
 
 
 def classifier(folder, trained):

@@ -16,7 +16,7 @@ from dailymae_hf.errors import BetonError, HubError, RecipeError
 from dailymae_hf.hub.dataset import push_dataset
 from dailymae_hf.hub.fetch import fetch_beton, fetched, parse
 from dailymae_hf.recipe.recipe import load_recipe
-from tests.hub.test_card import placeholders
+from tests.support.card_facts import placeholders
 from tests.support.loopback_hub import Repository
 
 ADDRESS = "hf://datasets/tester/photos/train.beton"

@@ -10,17 +10,8 @@ from dailymae_hf.errors import HubError
 from dailymae_hf.hub.client import retried
 from dailymae_hf.hub.push import push_model
 from dailymae_hf.model.image_processors import image_processor
+from tests.support.card_facts import FACTS
 from tests.support.in_memory import tiny_model
-
-FACTS = {
-    "kind": "pretraining", "name": "run", "license": None, "repository": None, "base_model": None, "datasets": [],
-    "model": {"image_size": 32, "patch_size": 8, "hidden_size": 32}, "parameters": 1_000_000, "num_labels": None,
-    "data": [], "stages": [{"epochs": 2, "resolution": 32, "mask_ratio": 0.75}], "epochs": 2.0, "steps": 10,
-    "global_batch": 8, "seed": 0, "precision": "float32", "devices": "1 x CPU", "totals": None, "rates": None,
-    "optimizer": {"name": "AdamW", "betas": [1, 1], "weight_decay": 0, "learning_rate": 1e-3, "warmup_epochs": 1},
-    "layer_decay": None, "mfu": None, "total_flops": None, "train_loss": 0.5, "eval_loss": None, "eval_accuracy": None,
-    "probe_accuracy": None, "knn_accuracy": None, "classes": None, "versions": {"torch": "1"},
-}  # fmt: skip
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub.test_push import FACTS
+from tests.support.card_facts import FACTS
 from tests.support.in_memory import tiny_model
 
 ROOT = Path(__file__).parents[2]

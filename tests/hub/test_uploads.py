@@ -10,7 +10,7 @@ from dailymae_hf.hub.uploads import Uploads, snapshot
 from dailymae_hf.training.callbacks import LogFileCallback
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
 from tests.support.in_memory import tiny_model
-from tests.training.test_trainer import arguments, loader
+from tests.support.runs import arguments, loader
 
 
 @pytest.fixture

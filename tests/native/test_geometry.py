@@ -7,24 +7,15 @@ import pytest
 from PIL import Image
 
 from dailymae_hf._native import CENTER_CROP, center_crop, crop_decode, crop_params, random_resized_crop
-
-M = 2**64 - 1
-
-
-def absorb(state: int, word: int) -> int:
-    z = (state + 0x9E3779B97F4A7C15 * (word + 1)) & M
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & M
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & M
-    return z ^ (z >> 31)
+from dailymae_hf.rng import crop_draw
 
 
 def expected_crop(index, size, *, seed, epoch, scale, ratio, hflip):
-    """torchvision's RandomResizedCrop.get_params, its random numbers replaced by SplitMix64's."""
+    """torchvision's RandomResizedCrop.get_params, its random numbers replaced by `crop_draw`."""
     height, width = size
-    key = absorb(absorb(absorb(0, seed), epoch), index)
 
     def draw(counter):
-        return (absorb(key, counter) >> 11) * 2.0**-53
+        return crop_draw(seed, epoch, index, counter)
 
     flip = draw(22) < hflip
     for attempt in range(10):

@@ -11,44 +11,12 @@ from transformers import AutoImageProcessor, Trainer, TrainingArguments, ViTMAEF
 
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.model.flops import mae_flops
-from dailymae_hf.model.masking import masking_noise
-from dailymae_hf.training.beton_trainer import IMAGE_MEAN, IMAGE_STD
+from dailymae_hf.rng import sample_noise
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
-from dailymae_hf.training.training_args import DailyMAETrainingArguments
-from tests.support.in_memory import ArrayLoader, coloured_images, tiny_model
+from tests.support.in_memory import coloured_images, tiny_model
+from tests.support.runs import arguments, loader, normalised, validation
 
 torch.set_num_threads(1)
-
-
-def arguments(out, **given):
-    settings = {
-        "per_device_train_batch_size": 8,
-        "per_device_eval_batch_size": 4,
-        "num_train_epochs": 2,
-        "base_learning_rate": 0.01,
-        "warmup_epochs": 1,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
-        "use_cpu": True,
-        "seed": 5,
-    }
-    return DailyMAETrainingArguments(output_dir=str(out), **{**settings, **given})
-
-
-def loader(count=40, batch=8, labels=True, **kind):
-    images, classes = coloured_images(count)
-    return ArrayLoader(images, classes if labels else None, batch, **{"seed": 5, **kind})
-
-
-def validation(count=11, batch=4):
-    return loader(count, batch, shuffle=False, drop_last=False)
-
-
-def normalised(images):
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGE_MEAN, IMAGE_STD))
-    return (images.float() / 255 - mean) / std
 
 
 def test_a_run_equals_a_plain_torch_loop(tmp_path):
@@ -75,7 +43,7 @@ def test_a_run_equals_a_plain_torch_loop(tmp_path):
             cosine = 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
             for group in optimizer.param_groups:
                 group["lr"] = peak * (step / warmup if step < warmup else cosine)
-            noise = masking_noise(5, epoch, batch["index"], 16, "cpu")
+            noise = sample_noise(5, epoch, batch["index"], 16, "cpu")
             loss = model(normalised(batch["pixel_values"]), noise=noise).loss
             optimizer.zero_grad()
             loss.backward()
@@ -156,7 +124,7 @@ def test_evaluate_is_maes_loss_with_fixed_masks(tmp_path):
     images, _ = coloured_images(11)
     stock = ViTMAEForPreTraining(trainer.model.config).eval()
     stock.load_state_dict(trainer.model.state_dict())
-    noise = masking_noise(5, 0, torch.arange(11), 16, "cpu")
+    noise = sample_noise(5, 0, torch.arange(11), 16, "cpu")
     with torch.no_grad():
         expected = stock(normalised(images), noise=noise).loss.item()
     assert loss == pytest.approx(expected, rel=1e-5)
@@ -205,7 +173,8 @@ import sys
 for name in ("ffcv", "numba", "cv2"):
     sys.modules[name] = None
 from pathlib import Path
-from tests.training.test_trainer import arguments, coloured_images, normalised, tiny_model
+from tests.support.in_memory import coloured_images, tiny_model
+from tests.support.runs import arguments, normalised
 from dailymae_hf import DailyMAETrainer
 from dailymae_hf.errors import DailyMAEError
 images, _ = coloured_images(16)

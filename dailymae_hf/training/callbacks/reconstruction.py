@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from dailymae_hf.data.shards import is_beton_source
-from dailymae_hf.model.masking import masking_noise
+from dailymae_hf.rng import sample_noise
 from dailymae_hf.training.callbacks.base import DailyMAECallback
 
 FOLDER = "reconstructions"
@@ -84,7 +84,7 @@ class ReconstructionCallback(DailyMAECallback):
         pixel_values = trainer.normalize(self._images.to(trainer.args.device))
         patches = (pixel_values.shape[-1] // model.config.patch_size) ** 2
         index = torch.arange(len(pixel_values))
-        noise = masking_noise(trainer.args.seed, 0, index, patches, trainer.args.device)
+        noise = sample_noise(trainer.args.seed, 0, index, patches, trainer.args.device)
         was_training = model.training
         model.eval()
         with trainer.accelerator.autocast():

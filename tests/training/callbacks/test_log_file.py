@@ -11,7 +11,7 @@ from dailymae_hf.training.callbacks import LogFileCallback, ReadableProgressCall
 from dailymae_hf.training.callbacks.progress import describe
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
 from tests.support.in_memory import tiny_model
-from tests.training.test_trainer import arguments, loader, validation
+from tests.support.runs import arguments, loader, validation
 
 
 def test_every_line_has_the_promised_keys(tmp_path):

@@ -12,7 +12,7 @@ from dailymae_hf.training.callbacks import OnlineProbeCallback
 from dailymae_hf.training.callbacks.online_probe import Probe
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
 from tests.support.in_memory import tiny_model
-from tests.training.test_trainer import arguments, loader, normalised, validation
+from tests.support.runs import arguments, loader, normalised, validation
 
 
 def run(out, *, labels=True, train=None, evaluate=None, model=None, **options):

@@ -5,7 +5,7 @@ from dailymae_hf.training import mae_trainer as trainer_module
 from dailymae_hf.training.callbacks import PalindromeCallback
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
 from tests.support.in_memory import tiny_model
-from tests.training.test_trainer import arguments, loader
+from tests.support.runs import arguments, loader
 
 SCHEDULE = {"kind": "palindrome", "resolutions": [32, 24, 32], "mask_ratio": [0.75, 0.5, 0.6]}
 

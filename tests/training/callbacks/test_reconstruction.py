@@ -11,7 +11,7 @@ from dailymae_hf.training.callbacks import ReconstructionCallback
 from dailymae_hf.training.callbacks.reconstruction import reconstruct
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
 from tests.support.in_memory import coloured_images, tiny_model
-from tests.training.test_trainer import arguments, loader, normalised, validation
+from tests.support.runs import arguments, loader, normalised, validation
 
 
 @pytest.mark.parametrize("norm_pix_loss", [True, False])

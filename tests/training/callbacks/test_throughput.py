@@ -10,7 +10,7 @@ from dailymae_hf.training.callbacks.throughput import peak_flops
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
 from dailymae_hf.training.stopwatch import Stopwatch
 from tests.support.in_memory import ArrayLoader, coloured_images, tiny_model
-from tests.training.test_trainer import arguments, loader, validation
+from tests.support.runs import arguments, loader, validation
 
 DELAY = 0.03
 
