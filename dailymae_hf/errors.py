@@ -25,6 +25,18 @@ class ResumeError(DailyMAEError, ValueError):
     """A checkpoint cannot be continued exactly under the present settings; the message says which one differs."""
 
 
+class RunLockError(DailyMAEError, RuntimeError):
+    """Another run writes into the output folder, or holds what was not asked to go; the message names it."""
+
+
+class DivergenceError(DailyMAEError, RuntimeError):
+    """The loss or the gradient is no longer a number; the message has the step, the last checkpoint, what to try."""
+
+
+class RankError(DailyMAEError, RuntimeError):
+    """The ranks of a run were given different things; the message names rank, machine and difference."""
+
+
 class HubError(DailyMAEError, RuntimeError):
     """The Hub refuses or cannot be reached, or a folder cannot be pushed; the message says what to do."""
 
