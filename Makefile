@@ -67,5 +67,5 @@ fuzz: install
 	@mkdir -p build/fuzz
 	$(python) -m tests.native.fuzz_seeds build/fuzz/corpus
 	$(CC) -std=c11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -Idailymae_hf/_native \
-	    dailymae_hf/_native/*.c tests/native/fuzz_body.c tests/native/fuzz_driver.c -ljpeg -lm -lpthread -o build/fuzz/fuzz
+	    dailymae_hf/_native/*.c dailymae_hf/_native/*/*.c tests/native/fuzz_body.c tests/native/fuzz_driver.c -ljpeg -lm -lpthread -o build/fuzz/fuzz
 	cd build/fuzz && ./fuzz corpus $(FUZZ_RUNS) $(FUZZ_SEED)

@@ -39,10 +39,10 @@ STORAGE = {
 
 def build(folder: Path) -> ctypes.CDLL:
     """The kernel with its stop-watch, compiled as setup.py compiles it."""
-    included = {"crop_decode.c", "jpeg_region.c", "packed_planes.c"}
-    sources = [str(path) for path in sorted(KERNEL.glob("*.c")) if path.name not in included]
+    included = {KERNEL / "crop_decode.c", KERNEL / "jpeg" / "planes.c", KERNEL / "packed" / "planes.c"}
+    sources = [str(path) for path in sorted(KERNEL.rglob("*.c")) if path not in included]
     library = folder / "kernel_pieces.so"
-    flags = ["-std=c11", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", f"-I{KERNEL}"]
+    flags = ["-std=c11", "-O3", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden", f"-I{KERNEL}"]
     driver = str(Path(__file__).with_name("kernel_pieces.c"))
     subprocess.run(["cc", *flags, driver, *sources, "-ljpeg", "-lm", "-o", str(library)], check=True)
     return ctypes.CDLL(str(library))
@@ -125,7 +125,7 @@ def main() -> None:
     paths = write_photos(args.data / "kernel", count=args.count, folder=args.folder)
     jpegs = [path.read_bytes() for path in paths]
     sizes = [(header.height, header.width) for header in map(codec.jpeg_header, jpegs)]
-    levels = [name for name in ("avx512", "avx2", "portable", "scalar") if _native.simd_level(name) == name]
+    levels = [name for name in ("avx512", "avx2", "v128", "scalar") if _native.simd_level(name) == name]
     result: dict[str, Any] = {"environment": environment(), "count": args.count, "microseconds_per_crop": {}}
     with tempfile.TemporaryDirectory() as folder:
         library = build(Path(folder))

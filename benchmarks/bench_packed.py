@@ -61,7 +61,7 @@ def measure(jpegs: list[bytes]) -> dict[str, Any]:
     headers = [codec.jpeg_header(jpeg) for jpeg in jpegs]
     samples = [codec.pack_jpeg(jpeg) for jpeg in jpegs]
     total = sum(map(len, jpegs))
-    levels = [name for name in ("scalar", "portable", "avx2", "avx512") if _native.simd_level(name) == name]
+    levels = [name for name in ("scalar", "v128", "avx2", "avx512") if _native.simd_level(name) == name]
     conversions: dict[str, Callable[..., Any]] = {
         function.__name__: function for function in (codec.jpeg_header, codec.restart_jpeg, codec.pack_jpeg)
     }

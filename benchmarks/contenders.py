@@ -182,7 +182,7 @@ def spdl(job: Job) -> Iterator[Any]:
 CONTENDERS: dict[str, Callable[[Job], Iterator[Any]]] = {
     "ours, dct": partial(ours, beton="dct.beton"),
     "ours, dct, plain C": partial(ours, beton="dct.beton", simd="scalar"),
-    "ours, dct, 128-bit vectors": partial(ours, beton="dct.beton", simd="portable"),
+    "ours, dct, 128-bit vectors": partial(ours, beton="dct.beton", simd="v128"),
     "ours, jpg": partial(ours, beton="jpg.beton"),
     "ours, file of stock ffcv": partial(ours, beton="stock.beton"),
     "ffcv": partial(stock_ffcv, channels_last=True),

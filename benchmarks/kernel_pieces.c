@@ -5,8 +5,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include <time.h>
 
-#include "internal.h"
-#include "packed_methods.h"
+#include "simd/dispatch.h"
 
 static double read_seconds, resample_seconds;
 static int transforming = 1;
@@ -18,31 +17,36 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void transform_or_not(const dmae_methods *methods, int side, int16_t *coefficients, uint64_t *bitmaps,
+static void transform_or_not(const dmae_target *target, int side, int16_t *coefficients, uint64_t *bitmaps,
                              const int16_t *quant, int32_t count, uint8_t *dst, ptrdiff_t stride) {
     if (transforming)
-        dmae_transform(methods, side, coefficients, bitmaps, quant, count, dst, stride);
+        dmae_transform(target, side, coefficients, bitmaps, quant, count, dst, stride);
 }
 
 #define dmae_transform transform_or_not
-#include "jpeg_region.c"
-#include "packed_planes.c"
+#include "jpeg/planes.c"
+#include "packed/planes.c"
 
-#define TIMED_READER(name, reader)                                                                                     \
-    static int name(const uint8_t *data, uint64_t size, uint32_t height, uint32_t width, dmae_region region,           \
-                    int scale_num, int simd, dmae_scratch *scratch, dmae_planes *out) {                                \
-        const double start = now();                                                                                    \
-        const int status = reader(data, size, height, width, region, scale_num, simd, scratch, out);                   \
-        read_seconds += now() - start;                                                                                 \
-        return status;                                                                                                 \
-    }
-TIMED_READER(timed_jpeg, dmae_jpeg_planes)
-TIMED_READER(timed_packed, dmae_packed_planes)
-
-static int timed_resample(const dmae_planes *planes, const dmae_box *box, int flip, int simd, dmae_scratch *scratch,
-                          uint8_t *dst, uint32_t out_height, uint32_t out_width) {
+static int timed_jpeg(const uint8_t *data, uint64_t size, uint32_t height, uint32_t width, dmae_region region,
+                      int scale_num, dmae_scratch *scratch, dmae_planes *out) {
     const double start = now();
-    const int status = dmae_resample(planes, box, flip, simd, scratch, dst, out_height, out_width);
+    const int status = dmae_jpeg_planes(data, size, height, width, region, scale_num, scratch, out);
+    read_seconds += now() - start;
+    return status;
+}
+
+static int timed_packed(const uint8_t *data, uint64_t size, uint32_t height, uint32_t width, dmae_region region,
+                        int scale_num, const dmae_target *target, dmae_scratch *scratch, dmae_planes *out) {
+    const double start = now();
+    const int status = dmae_packed_planes(data, size, height, width, region, scale_num, target, scratch, out);
+    read_seconds += now() - start;
+    return status;
+}
+
+static int timed_resample(const dmae_planes *planes, const dmae_box *box, int flip, const dmae_target *target,
+                          dmae_scratch *scratch, uint8_t *dst, uint32_t out_height, uint32_t out_width) {
+    const double start = now();
+    const int status = dmae_resample(planes, box, flip, target, scratch, dst, out_height, out_width);
     resample_seconds += now() - start;
     return status;
 }
@@ -62,8 +66,8 @@ DMAE_API int32_t dmae_time_pieces(dmae_params *params, int32_t count, const uint
     read_seconds = resample_seconds = 0;
     const double start = now();
     for (int32_t i = 0; i < count; i++)
-        failed += dmae_decode_sample(params, data[i], size[i], mode, height[i], width[i], first_index + (uint64_t)i, dst,
-                                     side, side) != DMAE_OK;
+        failed += dmae_decode_sample(params, data[i], size[i], mode, height[i], width[i], first_index + (uint64_t)i,
+                                     dst, side, side) != DMAE_OK;
     seconds[0] = now() - start;
     seconds[1] = read_seconds;
     seconds[2] = resample_seconds;

@@ -20,7 +20,7 @@ fail() { printf '\nset-up stopped: %s\n' "$*" >&2; exit 1; }
 
 # The folder is part of it because a virtual environment that was moved does not work.
 installed_from() { { cat constraints.txt pyproject.toml scripts/bootstrap.sh; echo "$root"; } | sha256sum; }
-kernel_built_from() { cat setup.py dailymae_hf/_native/*.[ch] | sha256sum; }
+kernel_built_from() { cat setup.py dailymae_hf/_native/*.[ch] dailymae_hf/_native/*/*.[ch] | sha256sum; }
 
 python_is_wanted() {
     [ -z "${PYTHON:-}" ] || [ "$(base_python "$PYTHON")" = "$(base_python "$venv/bin/python")" ]

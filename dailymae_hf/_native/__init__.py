@@ -16,7 +16,7 @@ from dailymae_hf.errors import CorruptSampleError, DailyMAEError, MissingDepende
 OK, TRUNCATED, CORRUPT, UNSUPPORTED, SIZE_MISMATCH, OUT_OF_MEMORY, BAD_ARGUMENT, NO_SPACE = range(8)
 
 MODES = {"jpg": 0, "raw": 1, "dct": 2}
-SIMD_LEVELS = {"auto": -1, "scalar": 0, "portable": 1, "avx2": 2, "avx512": 3}
+SIMD_LEVELS = {"auto": -1, "scalar": 0, "v128": 1, "avx2": 2, "avx512": 3}
 RANDOM_RESIZED_CROP, CENTER_CROP = 0, 1
 NO_ERROR = np.uint64(2**64 - 1)  # value of PARAMS_DTYPE's first_error while nothing has failed
 
@@ -139,7 +139,7 @@ def crop_decode(
         height, width: of the whole image, as the file's table says.
         flip: mirror the result left to right.
         mode: how `data` is stored.
-        simd: the most of "scalar", "portable", "avx2", "avx512" that may be used; all give the same bytes.
+        simd: the most of "scalar", "v128", "avx2", "avx512" that may be used; all give the same bytes.
 
     Returns:
         uint8 (3, size[0], size[1]), contiguous, RGB.

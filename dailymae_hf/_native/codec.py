@@ -32,7 +32,7 @@ class _Facts(ctypes.Structure):  # struct dmae_jpeg_facts of kernel.h
         ("arithmetic", ctypes.c_int32),
         ("orientation", ctypes.c_int32),
         ("restart_interval", ctypes.c_int32),
-        ("carry_over", ctypes.c_int32),
+        ("lossless", ctypes.c_int32),
     ]
 
 
@@ -134,7 +134,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
         arithmetic=bool(facts.arithmetic),
         orientation=facts.orientation,
         restart_interval=facts.restart_interval,
-        can_carry_over=facts.carry_over == 0,
+        can_carry_over=facts.lossless == 0,
     )
 
 
@@ -235,7 +235,7 @@ def packed_planes(
         region: (x0, y0, x1, y1) in pixels, end exclusive.
         scale: side of a block after the inverse DCT: 8 (full size), 4, 2 or 1. A subsampled component is reduced less,
             by libjpeg's rule.
-        simd: the most of "scalar", "portable", "avx2", "avx512" that may be used; all give the same bytes.
+        simd: the most of "scalar", "v128", "avx2", "avx512" that may be used; all give the same bytes.
 
     Raises:
         CorruptSampleError: damaged, or of another size.

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "internal.h"
+#include "simd/dispatch.h"
 
 #define LARGEST_SIDE 65535
 
@@ -69,19 +69,19 @@ int32_t dmae_crop_decode(const uint8_t *data, uint64_t size, uint32_t mode, uint
     dmae_region region;
     reach(box->left, box->width, out_width, scale_num, width, &region.x0, &region.x1);
     reach(box->top, box->height, out_height, scale_num, height, &region.y0, &region.y1);
-    simd = dmae_simd_level(simd);
+    const dmae_target *target = dmae_target_for(simd);
 
     dmae_planes planes;
     int status = DMAE_UNSUPPORTED;
     if (mode == DMAE_MODE_JPG)
-        status = dmae_jpeg_planes(data, size, height, width, region, scale_num, simd, scratch, &planes);
+        status = dmae_jpeg_planes(data, size, height, width, region, scale_num, scratch, &planes);
     else if (mode == DMAE_MODE_RAW)
         status = raw_planes(data, size, height, width, region, scratch, &planes);
     else if (mode == DMAE_MODE_DCT)
-        status = dmae_packed_planes(data, size, height, width, region, scale_num, simd, scratch, &planes);
+        status = dmae_packed_planes(data, size, height, width, region, scale_num, target, scratch, &planes);
     if (status != DMAE_OK)
         return status;
-    return dmae_resample(&planes, box, flip, simd, scratch, dst, out_height, out_width);
+    return dmae_resample(&planes, box, flip, target, scratch, dst, out_height, out_width);
 }
 
 static void record_failure(dmae_params *params, uint64_t sample_index, int32_t status) {

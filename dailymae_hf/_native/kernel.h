@@ -22,7 +22,7 @@ enum {
 enum { DMAE_MODE_JPG = 0, DMAE_MODE_RAW = 1, DMAE_MODE_DCT = 2 };
 
 /* Instruction sets a caller may cap a call to; DMAE_SIMD_AUTO takes the best that the machine has. */
-enum { DMAE_SIMD_AUTO = -1, DMAE_SIMD_SCALAR = 0, DMAE_SIMD_PORTABLE = 1, DMAE_SIMD_AVX2 = 2, DMAE_SIMD_AVX512 = 3 };
+enum { DMAE_SIMD_AUTO = -1, DMAE_SIMD_SCALAR = 0, DMAE_SIMD_V128 = 1, DMAE_SIMD_AVX2 = 2, DMAE_SIMD_AVX512 = 3 };
 
 enum { DMAE_CROP_RANDOM_RESIZED = 0, DMAE_CROP_CENTER = 1 };
 
@@ -35,7 +35,7 @@ typedef struct dmae_box {
  * A running batch only reads the first part, and adds to the second with atomic operations. */
 typedef struct dmae_params {
     uint64_t seed, epoch;
-    double scale[2];     /* random resized crop: share of the image's area, low and high */
+    double scale[2];     /* random resized crop: fraction of the image's area, low and high */
     double ratio[2];     /* random resized crop: width / height, low and high */
     double hflip;        /* probability of a horizontal flip */
     double center_ratio; /* center crop: crop side / side that the image's shorter side is resized to */
@@ -54,7 +54,7 @@ DMAE_API int32_t dmae_decode_sample(dmae_params *params, const uint8_t *data, ui
                                     uint32_t height, uint32_t width, uint64_t sample_index, uint8_t *dst,
                                     uint32_t out_height, uint32_t out_width);
 
-/* The same for a given box (which may be fractional, and must lie inside the image). dst is left undefined on failure. */
+/* The same for a given box (which may be fractional, and must lie inside the image). dst is undefined on failure. */
 DMAE_API int32_t dmae_crop_decode(const uint8_t *data, uint64_t size, uint32_t mode, uint32_t height, uint32_t width,
                                   const dmae_box *box, int32_t flip, int32_t simd, uint8_t *dst, uint32_t out_height,
                                   uint32_t out_width);
@@ -65,7 +65,7 @@ DMAE_API void dmae_random_resized_crop(const dmae_params *params, uint64_t sampl
 DMAE_API void dmae_center_crop(const dmae_params *params, uint32_t height, uint32_t width, uint32_t out_height,
                                uint32_t out_width, dmae_box *box);
 
-/* What a writer wants to know before it decides between carrying coefficients over and compressing anew.
+/* What a writer wants to know before it decides between a lossless conversion and compressing anew.
  * Mirrored field by field in codec.py. */
 typedef struct dmae_jpeg_facts {
     int32_t width, height, components;
@@ -75,7 +75,7 @@ typedef struct dmae_jpeg_facts {
     int32_t progressive, arithmetic;
     int32_t orientation;      /* 1..8 as in EXIF; 1 where the file does not say */
     int32_t restart_interval; /* MCUs between restart markers, 0: none */
-    int32_t carry_over;       /* DMAE_OK, or DMAE_UNSUPPORTED where the image must be decoded and compressed anew */
+    int32_t lossless;         /* DMAE_OK, or DMAE_UNSUPPORTED where the image must be decoded and compressed anew */
 } dmae_jpeg_facts;
 DMAE_API int32_t dmae_jpeg_read_facts(const uint8_t *src, uint64_t size, dmae_jpeg_facts *facts);
 
@@ -83,15 +83,15 @@ DMAE_API int32_t dmae_jpeg_read_facts(const uint8_t *src, uint64_t size, dmae_jp
  * orientation asks. A JPEG result is baseline, with a restart marker after every `restart_mcus` MCUs (0: chosen for
  * the image) and Huffman tables made for it; quantisation tables and the meaning of the components stay; EXIF, ICC
  * and comments go. *written: size of the result, also when `capacity` is too small for it (DMAE_NO_SPACE).
- * DMAE_UNSUPPORTED: cannot be done without loss (dmae_jpeg_facts.carry_over says so beforehand). */
+ * DMAE_UNSUPPORTED: cannot be done without loss (dmae_jpeg_facts.lossless says so beforehand). */
 DMAE_API int32_t dmae_transcode_jpeg(const uint8_t *src, uint64_t size, int32_t restart_mcus, uint8_t *dst,
                                      uint64_t capacity, uint64_t *written);
 DMAE_API int32_t dmae_pack_jpeg(const uint8_t *src, uint64_t size, uint8_t *dst, uint64_t capacity, uint64_t *written);
 DMAE_API int32_t dmae_unpack_to_jpeg(const uint8_t *src, uint64_t size, int32_t restart_mcus, uint8_t *dst,
                                      uint64_t capacity, uint64_t *written);
 
-/* Pixels, contiguous, four bytes each (red, green, blue and one that says nothing), as the packed sample of the JPEG that libjpeg makes of them at
- * `quality` (1 to 100), with 4:2:0 chroma and its slow integer DCT: the same coefficients. */
+/* Contiguous pixels of four bytes (red, green, blue, padding) as the packed sample of the JPEG that libjpeg makes of
+ * them at `quality` (1 to 100), with 4:2:0 chroma and its slow integer DCT: the same coefficients. */
 DMAE_API int32_t dmae_pack_pixels(const uint8_t *rgbx, int32_t height, int32_t width, int32_t quality, uint8_t *dst,
                                   uint64_t capacity, uint64_t *written);
 

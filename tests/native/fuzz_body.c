@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "internal.h"
-#include "jpeg_header.h"
+#include "jpeg/header.h"
 
 enum { SETTINGS = 16, LARGEST_OUTPUT = 48, KINDS = 5 };
 enum { KIND_JPG, KIND_RAW, KIND_DCT, KIND_TRANSCODE, KIND_UNPACK };

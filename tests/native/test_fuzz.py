@@ -27,7 +27,7 @@ def fuzzer(tmp_path_factory) -> Path:
     ).returncode:
         pytest.skip(f"{compiler} has no address and undefined-behaviour sanitizers")
     program = folder / "fuzz"
-    sources = [*sorted(KERNEL.glob("*.c")), HERE / "fuzz_body.c", HERE / "fuzz_driver.c"]
+    sources = [*sorted(KERNEL.rglob("*.c")), HERE / "fuzz_body.c", HERE / "fuzz_driver.c"]
     flags = ["-std=c11", "-O1", "-g", *SANITIZERS, f"-I{KERNEL}", *map(str, sources), "-ljpeg", "-lm", "-lpthread"]
     subprocess.run([compiler, *flags, "-o", str(program)], check=True)
     return program

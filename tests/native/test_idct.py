@@ -8,7 +8,7 @@ from dailymae_hf import _native
 from dailymae_hf._native import codec
 from tests.native.libjpeg_reference import LAYOUTS, encode_jpeg, read_planes
 
-SIMD = ("scalar", "portable", "avx2", "avx512")
+SIMD = ("scalar", "v128", "avx2", "avx512")
 
 
 @pytest.fixture(params=SIMD)

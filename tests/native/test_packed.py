@@ -14,7 +14,7 @@ from tests.native import packed_reference
 from tests.native.libjpeg_reference import LAYOUTS, encode_jpeg, read_coefficients, same_coefficients
 from tests.native.packed_reference import extreme_sample
 
-SIMD = ("scalar", "portable", "avx2", "avx512")
+SIMD = ("scalar", "v128", "avx2", "avx512")
 
 
 def jpeg_of(photographs, number: int = 0, size: tuple = (203, 149), layout: str = "4:2:0", **options) -> bytes:
