@@ -9,7 +9,7 @@ from transformers import BeitForImageClassification, PreTrainedModel, ViTMAEForP
 
 from dailymae_hf.errors import CheckpointError, RecipeError
 from dailymae_hf.model.modeling import DailyMAEForPreTraining
-from dailymae_hf.model.positions import sincos_positions
+from dailymae_hf.model.positions import native_grid_of, positions_on
 
 
 def load_encoder(checkpoint: str | Path) -> DailyMAEForPreTraining:
@@ -59,8 +59,8 @@ def copy_encoder(encoder: ViTMAEForPreTraining, model: PreTrainedModel) -> None:
     target = model.base_model.state_dict()
     name = "embeddings.position_embeddings"
     if source[name].shape != target[name].shape:
-        native, grid = (round((len(state[name][0]) - 1) ** 0.5) for state in (source, target))
-        source[name] = sincos_positions(grid, native, encoder.config.hidden_size).unsqueeze(0)
+        grid = round((target[name].shape[1] - 1) ** 0.5)
+        source[name] = positions_on(source[name], grid, native_grid_of(source[name]))
     mean_pooled = isinstance(model, BeitForImageClassification)
     for name in target:
         if not name.startswith("pooler."):  # the norm after the mean starts fresh, as MAE's `fc_norm` does

@@ -7,14 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
-from transformers import initialization as init
 from transformers.models.vit_mae.modeling_vit_mae import (
-    ViTMAEAttention,
     ViTMAEDecoder,
-    ViTMAEEmbeddings,
     ViTMAEForPreTrainingOutput,
     ViTMAELayer,
     ViTMAEModel,
@@ -22,10 +18,11 @@ from transformers.models.vit_mae.modeling_vit_mae import (
 from transformers.utils.generic import can_return_tuple
 
 from dailymae_hf.errors import CheckpointError, RecipeError
-from dailymae_hf.model import weight_names
+from dailymae_hf.model import stored_positions, weight_names
+from dailymae_hf.model.initial_weights import draw_initial_weights
 from dailymae_hf.model.layers import DailyPatchEmbeddings, use_daily_layers
 from dailymae_hf.model.masking import num_predicted, num_visible
-from dailymae_hf.model.positions import cached_positions, sincos_positions
+from dailymae_hf.model.positions import positions_on
 
 # (width, layers, heads) of encoder and decoder. Base to huge are MAE's; its decoder is 512 wide with 8 layers whatever
 # the encoder. Tiny and small are the usual ViT-Ti and ViT-S with a decoder that stays smaller than the encoder.
@@ -81,43 +78,6 @@ def mae_config(size: str = "base", **overrides: Any) -> ViTMAEConfig:
     return config
 
 
-@torch.no_grad()
-def _initialize(model: nn.Module, std: float) -> None:
-    """MAE's initial weights (its `models_mae.py`), for every tensor that no checkpoint has filled.
-
-    `transformers.initialization` skips tensors that a checkpoint filled, one by one; hence no views of parameters here.
-    MAE draws query, key and value as one (3D, D) matrix and the patch projection as a linear map, which sets their
-    bounds; its biases start at zero.
-    """
-    fused = {
-        projection
-        for module in model.modules()
-        if isinstance(module, ViTMAEAttention)
-        for projection in (module.q_proj, module.k_proj, module.v_proj)
-    }
-    for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            fan_out, fan_in = module.weight.shape[0], module.weight[0].numel()
-            bound = (6 / (fan_in + (3 if module in fused else 1) * fan_out)) ** 0.5
-            init.uniform_(module.weight, -bound, bound)
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, nn.LayerNorm):
-            init.ones_(module.weight)
-            init.zeros_(module.bias)
-        elif isinstance(module, ViTMAEEmbeddings):
-            init.normal_(module.cls_token, std=std)
-            init.copy_(module.position_embeddings, _native_positions(module.position_embeddings))
-        elif isinstance(module, ViTMAEDecoder):
-            init.normal_(module.mask_token, std=std)
-            init.copy_(module.decoder_pos_embed, _native_positions(module.decoder_pos_embed))
-
-
-def _native_positions(stored: torch.Tensor) -> torch.Tensor:
-    grid = round((stored.shape[1] - 1) ** 0.5)
-    return sincos_positions(grid, grid, stored.shape[2]).to(stored.dtype).unsqueeze(0)
-
-
 # What FSDP wraps. The stock list also names embeddings and decoder, whose weights the forward below uses directly.
 _WRAPPED_MODULES = ("DailyMAELayer",)
 
@@ -158,11 +118,15 @@ class DailyMAEForPreTraining(ViTMAEForPreTraining):
         self.mask_ratio = config.mask_ratio
         self.decoder_keep = 1.0
         self.register_load_state_dict_pre_hook(weight_names.rename_on_load)
+        self.register_load_state_dict_pre_hook(stored_positions.note_native_grids)
         self.post_init()
+        # Of each stored position table: the grid whose sin-cos table it is, None for any other table.
+        native_grid = config.image_size // config.patch_size
+        self.native_grids: dict[str, int | None] = dict.fromkeys(stored_positions.TABLES, native_grid)
 
     def initialize_weights(self) -> None:
         """Called by transformers after construction, and after loading for tensors that were missing."""
-        _initialize(self, self.config.initializer_range)
+        draw_initial_weights(self, self.config.initializer_range)
 
     @can_return_tuple
     def forward(
@@ -251,7 +215,7 @@ class DailyMAEForPreTraining(ViTMAEForPreTraining):
     def _encode(self, patches: torch.Tensor, ids_keep: torch.Tensor | None) -> torch.Tensor:
         """Raw patches, (B, V) indices to show (None: all) -> (B, 1 + V, hidden_size), before the final norm."""
         embeddings = self.vit.embeddings
-        positions = self._positions(embeddings.position_embeddings, patches.shape[1])
+        positions = self._positions(stored_positions.ENCODER, patches.shape[1])
         if ids_keep is None:
             tokens = embeddings.patch_embeddings(patches) + positions[:, 1:]
         else:
@@ -271,7 +235,7 @@ class DailyMAEForPreTraining(ViTMAEForPreTraining):
         """
         decoder = self.decoder
         visible = latent.shape[1] - 1
-        table = self._positions(decoder.decoder_pos_embed, num_patches)
+        table = self._positions(stored_positions.DECODER, num_patches)
         tokens = decoder.decoder_embed(latent)
         positions = F.embedding(ids, table[0, 1:])
         hidden_states = torch.cat(
@@ -291,28 +255,38 @@ class DailyMAEForPreTraining(ViTMAEForPreTraining):
             hidden_states = layer(hidden_states, None, first, recurring)
         return decoder.decoder_pred(decoder.decoder_norm(hidden_states))
 
-    @staticmethod
-    def _positions(stored: torch.Tensor, num_patches: int) -> torch.Tensor:
-        """The stored table on its own grid, the sin-cos table scaled to it on any other: (1, 1 + num_patches, D)."""
-        _, native_positions, dim = stored.shape
-        if num_patches == native_positions - 1:
-            return stored
-        grid, native_grid = round(num_patches**0.5), round((native_positions - 1) ** 0.5)
-        return cached_positions(grid, native_grid, dim, stored.dtype, stored.device)
+    def _positions(self, name: str, num_patches: int) -> torch.Tensor:
+        """A stored table, or what it says about another grid: (1, 1 + num_patches, D)."""
+        stored = self.get_parameter(name)
+        return positions_on(stored, round(num_patches**0.5), self.native_grids[name])
 
     @classmethod
-    def from_pretrained(cls, *args: Any, strict: bool = True, output_loading_info: bool = False, **kwargs: Any) -> Any:
+    def from_pretrained(
+        cls,
+        *args: Any,
+        strict: bool = True,
+        image_size: int | None = None,
+        output_loading_info: bool = False,
+        **kwargs: Any,
+    ) -> Any:
         """`PreTrainedModel.from_pretrained`, but a checkpoint that does not fill the whole model is an error.
 
         Reads files with the Hub's (4.x) names and with 5.x names. `strict=False` gives tensors that are missing MAE's
-        initial values instead, which is how an encoder without a decoder is taken on.
+        initial values instead, which is how an encoder without a decoder is taken on. With an `image_size` other than
+        the checkpoint's the model stores positions of that size; what becomes of them is logged.
 
         Raises:
             CheckpointError: a tensor of encoder or decoder is missing, has another shape, or is not in the model.
+            RecipeError: `image_size` is not a multiple of the patch size.
         """
+        source = str(args[0] if args else kwargs.get("pretrained_model_name_or_path"))
         model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
         if strict:
-            _check_loaded(str(args[0] if args else kwargs.get("pretrained_model_name_or_path")), info)
+            _check_loaded(source, info)
+        stored_positions.note_native_grids(model, model.state_dict(), "")
+        stored_positions.warn_of_other_tables(source, model)
+        if image_size not in (None, model.config.image_size):
+            model = stored_positions.resized(source, model, image_size)
         return (model, info) if output_loading_info else model
 
     def save_pretrained(

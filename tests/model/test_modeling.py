@@ -105,7 +105,7 @@ def test_stock_decoder_misplaces_positions_off_the_native_grid_and_ours_does_not
     nearest = torch.cdist(stock, expected).argmin(dim=1)
     wrong_column = nearest % grid != torch.arange(grid * grid) % grid
     assert wrong_column.float().mean() > 0.5
-    ours = model._positions(model.decoder.decoder_pos_embed, grid * grid)[0, 1:]
+    ours = model._positions("decoder.decoder_pos_embed", grid * grid)[0, 1:]
     torch.testing.assert_close(ours, expected, atol=1e-6, rtol=0)
 
 

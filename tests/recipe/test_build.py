@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from dailymae_hf.data import write_beton
 from dailymae_hf.errors import RecipeError
@@ -65,6 +66,19 @@ def test_a_local_folder_changes_where_is_read_and_nothing_else(workplace, monkey
     assert [Path(path).parent.parent for path in source] == [tmp_path / "disk"] * 3
     for path in source:
         assert Path(path).read_bytes() == (workplace / "shards" / Path(path).name).read_bytes()
+
+
+@pytest.mark.parametrize("size", [48, 40, 32])
+def test_stock_weights_have_no_positions_on_any_grid(workplace, monkeypatch, size):
+    """As in the stock model: its encoder gives an image's patches, moved, the same tokens, moved."""
+    monkeypatch.chdir(workplace)
+    model = build_model(load_recipe("recipe.yaml", ["--initialization", "stock"])).eval()
+    grid = size // 8
+    pixels = torch.randn(1, 3, size, size)
+    moved = pixels.unflatten(3, (grid, 8)).flip(3).flatten(3)
+    with torch.no_grad():
+        expected = model.encode(pixels).unflatten(1, (grid, grid)).flip(2).flatten(1, 2)
+        torch.testing.assert_close(model.encode(moved), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.fixture(scope="module")
