@@ -16,8 +16,10 @@ setup(
             depends=sorted(glob("dailymae_hf/_native/**/*.h", recursive=True)),
             include_dirs=["dailymae_hf/_native"],
             libraries=["jpeg", "m"],
-            # No product is fused with a sum: every compiler and machine gives the same numbers.
-            extra_compile_args=["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"],
+            extra_compile_args=[
+                *("-std=c11", "-O3", "-g0", "-fvisibility=hidden", "-Wall", "-Wextra"),
+                "-ffp-contract=off",  # no product is fused with a sum: every compiler and machine gives the same numbers
+            ],
         )
     ]
 )
