@@ -29,7 +29,7 @@ def note_native_grids(model: Any, state_dict: dict[str, torch.Tensor], prefix: s
     """
     for name in TABLES:
         table = state_dict.get(prefix + name)
-        if type(table) in (torch.Tensor, nn.Parameter) and not table.is_meta:
+        if table is not None and type(table) in (torch.Tensor, nn.Parameter) and not table.is_meta:
             model.native_grids[name] = native_grid_of(table)
 
 

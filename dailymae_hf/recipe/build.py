@@ -10,6 +10,7 @@ from dailymae_hf.data.shards import BetonSource, find_betons, open_betons
 from dailymae_hf.data.write import available_cores
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.model.modeling import DailyMAEForPreTraining, mae_config
+from dailymae_hf.recipe.start_from import pixel_statistics, starting_config, starting_model
 from dailymae_hf.training.callbacks import (
     LogFileCallback,
     OnlineProbeCallback,
@@ -27,39 +28,18 @@ def model_config(recipe: "PretrainRecipe") -> ViTMAEConfig:
     """The config that the recipe's model will have; no weights are made."""
     arguments = recipe.model
     if arguments.model_name_or_path:
-        config = ViTMAEConfig.from_pretrained(arguments.model_name_or_path)
-        _check_agreement(recipe, config)
-        return config
+        return starting_config(recipe)
     sizes = {"image_size": arguments.image_size, "mask_ratio": arguments.mask_ratio, **arguments.model_overrides}
     if arguments.patch_size is not None:
         sizes["patch_size"] = arguments.patch_size
     return mae_config(arguments.model_size, **sizes)
 
 
-def _check_agreement(recipe: "PretrainRecipe", config: ViTMAEConfig) -> None:
-    """Refuse keys of the recipe that the checkpoint to start from would overrule without a word."""
-    arguments, named = recipe.model, recipe.named
-    wanted: dict[str, Any] = {
-        name: getattr(arguments, name) for name in ("image_size", "patch_size", "mask_ratio") if name in named
-    }
-    if "model_size" in named:
-        size = mae_config(arguments.model_size)
-        wanted |= {name: getattr(size, name) for name in ("hidden_size", "num_hidden_layers")}
-    for name, value in (wanted | arguments.model_overrides).items():
-        if getattr(config, name, None) != value:
-            raise RecipeError(
-                f"{name}: the recipe wants {value}, and the model of model_name_or_path "
-                f"({arguments.model_name_or_path}) has {getattr(config, name, None)}, which it keeps"
-            )
-    if arguments.initialization != "mae":
-        raise RecipeError("initialization: a model that starts from model_name_or_path draws no weights")
-
-
 def build_model(recipe: "PretrainRecipe") -> DailyMAEForPreTraining:
     """The model with its initial weights, which the recipe's seed decides, or those it starts from."""
-    config = model_config(recipe)
     if recipe.model.model_name_or_path:
-        return DailyMAEForPreTraining.from_pretrained(recipe.model.model_name_or_path)
+        return starting_model(recipe)
+    config = model_config(recipe)
     set_seed(recipe.training.seed)
     model = DailyMAEForPreTraining(config)
     if recipe.model.initialization == "stock":
@@ -113,6 +93,7 @@ def build_trainer(recipe: "PretrainRecipe") -> DailyMAETrainer:
     data = recipe.data
     if data.eval_beton is None and recipe.callbacks.reconstruction_every_n_epochs:
         raise RecipeError("reconstruction_every_n_epochs: pictures are of eval_beton, which is missing; 0 draws none")
+    image_mean, image_std = pixel_statistics(recipe)
     train_beton, eval_beton = (_nearby(source, data.local_folder) for source in (data.train_beton, data.eval_beton))
     return DailyMAETrainer(
         build_model(recipe),
@@ -125,7 +106,7 @@ def build_trainer(recipe: "PretrainRecipe") -> DailyMAETrainer:
             "hflip": data.hflip,
             "on_error": data.on_error,
         },
-        image_mean=data.image_mean,
-        image_std=data.image_std,
+        image_mean=image_mean,
+        image_std=image_std,
         callbacks=build_callbacks(recipe),
     )

@@ -7,7 +7,6 @@ import torch
 
 from dailymae_hf.data import write_beton
 from dailymae_hf.errors import RecipeError
-from dailymae_hf.model.modeling import DailyMAEForPreTraining, mae_config
 from dailymae_hf.recipe.build import build_model, build_trainer, training_images
 from dailymae_hf.recipe.recipe import load_recipe
 
@@ -79,44 +78,6 @@ def test_stock_weights_have_no_positions_on_any_grid(workplace, monkeypatch, siz
     with torch.no_grad():
         expected = model.encode(pixels).unflatten(1, (grid, grid)).flip(2).flatten(1, 2)
         torch.testing.assert_close(model.encode(moved), expected, atol=1e-5, rtol=1e-4)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(workplace):
-    """A model of another size than the recipe's."""
-    config = mae_config("tiny", image_size=32, patch_size=8, num_hidden_layers=1, decoder_num_hidden_layers=1)
-    DailyMAEForPreTraining(config).save_pretrained(workplace / "checkpoint")
-    (workplace / "bare.yaml").write_text(
-        "train_beton: shards/train-*.beton\noutput_dir: out\nuse_cpu: true\nmodel_name_or_path: checkpoint\n"
-    )
-    return workplace / "checkpoint"
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--image_size", "48"], "image_size: the recipe wants 48, .* has 32"),
-        (["--mask_ratio", "0.5"], "mask_ratio: the recipe wants 0.5"),
-        (["--model_size", "small"], "hidden_size: the recipe wants 384, .* has 192"),
-        (["--model_overrides", "{num_hidden_layers: 7}"], "num_hidden_layers: the recipe wants 7"),
-        (["--initialization", "stock"], "initialization"),
-    ],
-)
-def test_what_a_checkpoint_would_overrule_is_refused(workplace, checkpoint, monkeypatch, words, said):
-    monkeypatch.chdir(workplace)
-    with pytest.raises(RecipeError, match=said):
-        build_model(load_recipe("bare.yaml", words))
-
-
-def test_a_run_from_a_checkpoint_states_its_sizes_nowhere_else(workplace, checkpoint, monkeypatch, tmp_path):
-    monkeypatch.chdir(workplace)
-    recipe = load_recipe("bare.yaml", ["--image_size", "32"])
-    assert build_model(recipe).config.image_size == 32
-    recipe.save(tmp_path / "recipe.yaml")
-    again = load_recipe(tmp_path / "recipe.yaml")
-    assert again.named >= {"image_size", "model_name_or_path"}
-    assert not {"model_size", "mask_ratio", "patch_size"} & again.named
-    assert build_model(again).config.num_hidden_layers == 1
 
 
 def test_pictures_need_a_validation_file(workplace, monkeypatch):
