@@ -36,10 +36,10 @@ $(demo)/validation.beton: scripts/demo_photographs.py | install
 test: install
 	$(python) -m pytest $(PYTEST_ARGS)
 
-# Checkpoints between us and transformers 4.57 and 5.23, each alone in an environment of its own in .compat.
+# Checkpoints between us and transformers 4.57 and 5.23, each alone in an environment of its own in .compat, and timm.
 test-compat: install
 	@bash tests/compat/environments.sh $(CURDIR)/.compat
-	COMPAT_ENVIRONMENTS=$(CURDIR)/.compat $(python) -m pytest tests/compat $(PYTEST_ARGS)
+	COMPAT_ENVIRONMENTS=$(CURDIR)/.compat $(python) -m pytest tests/compat tests/export $(PYTEST_ARGS)
 
 lint: install
 	$(python) -m ruff check .

@@ -5,6 +5,7 @@ tokens, as MAE's fine-tuning has: `fc_norm`. Positions include the class token's
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,15 @@ from transformers import AutoImageProcessor, PreTrainedModel
 from dailymae_hf.errors import CheckpointError
 from dailymae_hf.export.source import load_for_export
 
-TIMM_EPS = 1e-6  # of the norms in timm's ViT; nothing that timm reads from a file can say another
+# What timm's ViT is, where nothing that it reads from a file can say otherwise.
+_FIXED = {"layer_norm_eps": 1e-6, "hidden_act": "gelu"}
+_FIXED_IN_BEIT = {
+    "use_absolute_position_embeddings": True,
+    "use_relative_position_bias": False,
+    "use_shared_relative_position_bias": False,
+    "layer_scale_init_value": 0,
+    "use_mean_pooling": True,
+}
 # One of timm's names whose defaults are overridden by `model_args` wherever they differ.
 ARCHITECTURE = "vit_base_patch16_224"
 _BLOCK = {
@@ -36,10 +45,10 @@ def export_timm(checkpoint: str | Path, out: str | Path) -> Path:
         CheckpointError: the model cannot be exported; timm's ViT has no place for one of its settings.
     """
     model = load_for_export(checkpoint)
-    if model.config.layer_norm_eps != TIMM_EPS:
-        raise CheckpointError(
-            f"{checkpoint}: layer_norm_eps is {model.config.layer_norm_eps:g}, and timm's ViT has {TIMM_EPS:g}"
-        )
+    for name, value in (_FIXED | (_FIXED_IN_BEIT if model.config.model_type == "beit" else {})).items():
+        found = getattr(model.config, name)
+        if found != value:
+            raise CheckpointError(f"{checkpoint}: {name} is {found}, and timm's ViT has {value}")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(timm_state(model), folder / "model.safetensors")
@@ -73,9 +82,17 @@ def timm_state(model: PreTrainedModel) -> dict[str, torch.Tensor]:
 
 
 def _projections(state: dict[str, torch.Tensor], attention: str, kind: str) -> list[torch.Tensor]:
-    query, value = (state[f"{attention}.{name}_proj.{kind}"] for name in "qv")
-    # BEiT's keys have no bias: zero says the same.
-    return [query, state.get(f"{attention}.k_proj.{kind}", torch.zeros_like(query)), value]
+    # BEiT's keys have no bias, and with `qkv_bias` false none of the three has one: zero says the same.
+    absent = torch.zeros(len(state[f"{attention}.q_proj.weight"]))
+    return [state.get(f"{attention}.{name}_proj.{kind}", absent) for name in "qkv"]
+
+
+def mlp_ratio(width: int, mlp_width: int) -> float:
+    """The ratio for which timm's `int(width * ratio)` is exactly `mlp_width`."""
+    ratio = mlp_width / width
+    while int(width * ratio) < mlp_width:  # the product is a hair below the integer
+        ratio = math.nextafter(ratio, math.inf)
+    return ratio
 
 
 def timm_config(model: PreTrainedModel, checkpoint: str | Path) -> dict[str, Any]:
@@ -102,10 +119,11 @@ def timm_config(model: PreTrainedModel, checkpoint: str | Path) -> dict[str, Any
         "model_args": {
             "img_size": config.image_size,
             "patch_size": config.patch_size,
+            "in_chans": config.num_channels,
             "embed_dim": config.hidden_size,
             "depth": config.num_hidden_layers,
             "num_heads": config.num_attention_heads,
-            "mlp_ratio": config.intermediate_size / config.hidden_size,
+            "mlp_ratio": mlp_ratio(config.hidden_size, config.intermediate_size),
             "global_pool": pool,
         },
         "pretrained_cfg": {

@@ -24,7 +24,8 @@ CHANGEABLE = (
 def _named(recipe: "PretrainRecipe") -> dict[str, Any]:
     """Fields of `ViTMAEConfig` that the recipe names."""
     arguments = recipe.model
-    named = {n: getattr(arguments, n) for n in ("image_size", "patch_size", "mask_ratio") if n in recipe.named}
+    own: tuple[str, ...] = ("image_size", "patch_size", "mask_ratio")
+    named = {name: getattr(arguments, name) for name in own if name in recipe.named}
     if "model_size" in recipe.named:
         size = mae_config(arguments.model_size)
         named |= {name: getattr(size, name) for name in ("hidden_size", "num_hidden_layers")}

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # One virtual environment for each transformers-*.txt here, in FOLDER/VERSION: transformers of that version, all else
-# (torch, numpy, Pillow, ...) from .venv, and this package from nowhere.
+# (torch, numpy, Pillow, ...) from .venv, and this package from nowhere. And timm in FOLDER/timm, without the torchvision
+# that it asks for: where both were in .venv, transformers would take other code paths.
 #
 #   tests/compat/environments.sh FOLDER      does what is missing; under a second when nothing is
 set -euo pipefail
@@ -28,3 +29,11 @@ for list in "$here"/transformers-*.txt; do
     "$own/bin/python" -c "import transformers; assert transformers.__version__.startswith('$version')"
     printf '%s\n' "$wanted" > "$stamp"
 done
+
+list=$here/timm.txt
+if [ "$(cat "$folder/timm/.installed" 2> /dev/null)" != "$(cat "$list")" ]; then
+    echo "==> timm"
+    rm -rf "$folder/timm"
+    "$python" -m pip install --disable-pip-version-check --quiet --no-deps --target "$folder/timm" -r "$list" < /dev/null
+    cp "$list" "$folder/timm/.installed"
+fi
