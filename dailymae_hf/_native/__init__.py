@@ -5,7 +5,6 @@ Needs numpy only. Importing this package does not open the kernel; `load` does, 
 
 import ctypes
 from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,15 +68,13 @@ def load() -> ctypes.CDLL:
     Raises:
         MissingDependencyError: the kernel was not built, or its libjpeg is missing.
     """
-    folder = Path(__file__).parent
-    for suffix in EXTENSION_SUFFIXES:
-        path = folder / f"_kernel{suffix}"
-        if path.exists():
-            break
-    else:
+    path = Path(__file__).with_name("_kernel.so")
+    if not path.exists():
         raise MissingDependencyError(
-            "the crop-decode kernel is not built: install libjpeg's headers (Debian: libjpeg-dev) and a C compiler, "
-            "then run `pip install -e .` or `python setup.py build_ext --inplace`"
+            ".beton files and images are read by a kernel that this installation lacks: there was neither a wheel for "
+            "this machine nor a C compiler with libjpeg's headers. Install those (Debian: gcc libc6-dev libjpeg-dev), "
+            "then `pip install --force-reinstall --no-deps --no-cache-dir dailymae-hf`, or in a source tree "
+            "`python setup.py build_ext --inplace`"
         )
     try:
         library = ctypes.CDLL(str(path))

@@ -14,6 +14,8 @@
 #include <arm_neon.h>
 #endif
 
+#include "simd/cpu.h"
+
 #define DMAE_QUOTED(name) #name
 #define DMAE_COMMA ,
 #define DMAE_PRAGMA(...) _Pragma(#__VA_ARGS__)
@@ -28,7 +30,7 @@
 #define DMAE_TARGET_END DMAE_PRAGMA(GCC pop_options)
 #endif
 
-#define DMAE_SUPPORTS(name) __builtin_cpu_supports(#name)
+#define DMAE_SUPPORTS(name) dmae_cpu_has(DMAE_CPU_##name)
 #define DMAE_TARGET_IS_SUPPORTED(features) (features(DMAE_SUPPORTS, &&))
 
 #endif
