@@ -64,12 +64,13 @@ void dmae_random_resized_crop(const dmae_params *params, uint64_t sample_index, 
 /* One axis of "resize to `resized` pixels, then cut out the `out` in the middle", in source pixels. */
 static void center_axis(double in, double resized, double out, double *start, double *length) {
     out = fmin(out, resized);
-    *start = rint((resized - out) / 2) * in / resized;
+    *start = floor((resized - out) / 2) * in / resized;
     *length = fmin(out * in / resized, in - *start);
 }
 
-/* Resize the shorter side to out / ratio (224 / (224 / 256) = 256), then cut from the middle: torchvision's Resize and
- * CenterCrop, down to how they round. One box says both, so nothing is resampled twice. */
+/* Resize the shorter side to out / ratio (224 / (224 / 256) = 256), then cut from the middle, as the image processors
+ * of transformers do, down to how they round: a margin of 11.5 pixels is 11. One box says both, so nothing is resampled
+ * twice. */
 void dmae_center_crop(const dmae_params *params, uint32_t height, uint32_t width, uint32_t out_height,
                       uint32_t out_width, dmae_box *box) {
     const double shorter = fmin(height, width);

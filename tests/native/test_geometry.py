@@ -82,11 +82,11 @@ def test_flip_never_and_always(hflip):
 @pytest.mark.parametrize("size", [(375, 500), (500, 375), (333, 500), (256, 256), (231, 977), (224, 224), (90, 60)])
 @pytest.mark.parametrize(("out", "resize"), [(224, 256), (224, 224), (160, 183), (96, 96)])
 def test_center_crop_is_resize_then_crop(photographs, size, out, resize):
-    """torchvision: Resize(resize) to int(resize * long / short) on the longer side, CenterCrop(out)."""
+    """transformers: resize to int(resize * long / short) on the longer side, margins rounded down."""
     image = photographs[2][1].resize((size[1], size[0]), Image.Resampling.BICUBIC)
     short = min(size)
     resized_h, resized_w = int(resize * size[0] / short), int(resize * size[1] / short)
-    top, left = round((resized_h - out) / 2.0), round((resized_w - out) / 2.0)
+    top, left = (resized_h - out) // 2, (resized_w - out) // 2
     whole = image.resize((resized_w, resized_h), Image.Resampling.BILINEAR)
     want = np.asarray(whole.crop((left, top, left + out, top + out))).transpose(2, 0, 1).astype(int)
     box = center_crop(crop_params(kind=CENTER_CROP, center_ratio=out / resize), *size, (out, out))
