@@ -3,94 +3,11 @@
     python recipes/evaluate.py recipes/configs/downstream/evaluate_in1k.yaml
     python recipes/evaluate.py recipes/configs/downstream/evaluate_demo.yaml --model_name_or_path outputs/demo-linear
 
-Every key of the recipe can be given after it, as `--key value`.
+Every key of the recipe can be given after it, as `--key value`; `--help` lists them.
+The same as `dailymae evaluate`.
 """
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
-
-from transformers import AutoImageProcessor, AutoModelForImageClassification
-
-from dailymae_hf.downstream.compression_shift import (
-    Score,
-    as_records,
-    original_images,
-    score_beton,
-    score_originals,
-    table,
-    variant_name,
-    write_variant,
-)
-from dailymae_hf.downstream.trainer import ClassifierTrainer
-from dailymae_hf.downstream.training_args import ClassifierTrainingArguments
-from dailymae_hf.hub.fetch import fetched
-from dailymae_hf.recipe.downstream import EvaluationArguments
-from dailymae_hf.recipe.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
-from dailymae_hf.run_files import RECIPE_NAME, append_log
-from dailymae_hf.training.ranks import end_ranks, leave_rank
-
-
-@dataclass(kw_only=True)
-class EvaluationRecipe(Recipe):
-    """What this entry point reads."""
-
-    evaluation: EvaluationArguments
-    training: ClassifierTrainingArguments
-
-
-def build_trainer(recipe: EvaluationRecipe) -> ClassifierTrainer:
-    checkpoint = recipe.evaluation.model_name_or_path
-    processor = AutoImageProcessor.from_pretrained(checkpoint)
-    return ClassifierTrainer(
-        AutoModelForImageClassification.from_pretrained(checkpoint),
-        recipe.training,
-        image_mean=tuple(processor.image_mean),
-        image_std=tuple(processor.image_std),
-        processing_class=processor,
-    )
-
-
-def score(trainer: ClassifierTrainer, wanted: EvaluationArguments) -> list[Score]:
-    """A row for each file, each variant of the original images, and the originals themselves."""
-    scores = [score_beton(trainer, name, path) for name, path in wanted.betons.items()]
-    if wanted.images is None:
-        return scores
-    columns = {"split": wanted.split, "image_column": wanted.image_column, "label_column": wanted.label_column}
-    folder = Path(trainer.args.output_dir) / "variants"
-    for options in wanted.variants:
-        with trainer.args.main_process_first(local=False, desc="write the variant"):
-            path = write_variant(wanted.images, options, folder, **columns)
-        scores.append(score_beton(trainer, variant_name(options), path))
-    names = list(trainer.core_model.config.id2label.values())
-    images = original_images(wanted.images, trainer.processing_class, names, **columns)
-    return [*scores, score_originals(trainer, "original images, image processor", images)]
-
-
-def run(recipe: EvaluationRecipe) -> list[Score]:
-    trainer = build_trainer(recipe)
-    scores = score(trainer, fetched(recipe).evaluation)
-    trainer.close()
-    trainer.log({f"accuracy on {row.name}": row.accuracy for row in scores})
-    if trainer.is_world_process_zero():
-        folder = Path(recipe.training.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "evaluation.json").write_text(json.dumps(as_records(scores), indent=2) + "\n")
-        for record in as_records(scores):
-            append_log(folder, record)
-        recipe.save(folder / RECIPE_NAME)
-    end_ranks(trainer.accelerator)
-    return scores
-
-
-def main() -> None:
-    with exit_on_user_errors():
-        recipe = recipe_from_command_line(EvaluationRecipe, __doc__)
-        scores = run(recipe)
-    if recipe.training.process_index == 0:
-        print(table(scores))
-
+from dailymae_hf.cli.run import run_script
 
 if __name__ == "__main__":
-    main()
-    leave_rank()
+    run_script("evaluate")

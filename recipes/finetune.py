@@ -1,107 +1,14 @@
-r"""Fine-tune a classifier as a recipe says: parse, build, run.
+r"""Fine-tune a classifier as a recipe says.
 
     accelerate launch --config_file accelerate_config.yaml \
         recipes/finetune.py recipes/configs/downstream/finetune_base_in1k.yaml
     python recipes/finetune.py recipes/configs/downstream/finetune_demo.yaml --num_train_epochs 2
 
-Every key of the recipe can be given after it, as `--key value`.
+Every key of the recipe can be given after it, as `--key value`; `--help` lists them.
+The same as `dailymae finetune`.
 """
 
-from dataclasses import dataclass
-
-from transformers import set_seed
-
-from dailymae_hf.downstream.classifier import build_classifier
-from dailymae_hf.downstream.dataset_facts import check_classes, class_names, image_statistics
-from dailymae_hf.downstream.encoder import load_encoder
-from dailymae_hf.downstream.trainer import ClassifierTrainer
-from dailymae_hf.downstream.training_args import ClassifierTrainingArguments
-from dailymae_hf.hub.fetch import fetched
-from dailymae_hf.recipe.downstream import AugmentationArguments, ClassifierArguments, LabelledDataArguments
-from dailymae_hf.recipe.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
-from dailymae_hf.recipe.run_folder import keep_recipe, release
-from dailymae_hf.run_files import Result, scores_of
-from dailymae_hf.training.augment import Mixing, ThreeAugment
-from dailymae_hf.training.callbacks import LogFileCallback, ThroughputCallback
-from dailymae_hf.training.ranks import end_ranks, leave_rank
-
-
-@dataclass(kw_only=True)
-class FinetuneRecipe(Recipe):
-    """What this entry point reads."""
-
-    model: ClassifierArguments
-    data: LabelledDataArguments
-    augmentation: AugmentationArguments
-    training: ClassifierTrainingArguments
-
-
-def build_trainer(recipe: FinetuneRecipe) -> ClassifierTrainer:
-    wanted, data, augmentation, training = recipe.model, recipe.data, recipe.augmentation, recipe.training
-    names = class_names(data.train_beton, data.class_names)
-    check_classes(data.eval_beton, names)
-    set_seed(training.seed)
-    model = build_classifier(
-        load_encoder(wanted.model_name_or_path),
-        names,
-        pooling=wanted.pooling,
-        image_size=wanted.image_size,
-        drop_path_rate=wanted.drop_path_rate,
-        head_std=wanted.head_std,
-    )
-    mean, std = image_statistics(wanted.model_name_or_path, data.train_beton, wanted.normalization)
-    mixing = None
-    if augmentation.mixup or augmentation.cutmix:
-        smoothing = training.label_smoothing_factor
-        mixing = Mixing(len(names), augmentation.mixup, augmentation.cutmix, smoothing, seed=training.seed)
-    return ClassifierTrainer(
-        model,
-        training,
-        augment=ThreeAugment(augmentation.color_jitter, seed=training.seed) if augmentation.three_augment else None,
-        mixing=mixing,
-        train_beton=data.train_beton,
-        eval_beton=data.eval_beton,
-        loader_options=data.loader_options(),
-        image_mean=mean,
-        image_std=std,
-        callbacks=[ThroughputCallback(), LogFileCallback()],
-    )
-
-
-def run(recipe: FinetuneRecipe) -> Result:
-    trainer = build_trainer(fetched(recipe))
-    keep_recipe(trainer, recipe)
-    trainer.train(recipe.training.resume_from_checkpoint)
-    scores = trainer.evaluate()
-    result = Result(
-        protocol="fine-tuning",
-        task="image-classification",
-        checkpoint=recipe.model.model_name_or_path,
-        train_data=recipe.data.train_beton,
-        eval_data=recipe.data.eval_beton,
-        eval_images=len(trainer.get_eval_dataloader().dataset),
-        scores=scores_of(scores),
-        details={
-            "epochs": recipe.training.num_train_epochs,
-            "image_size": trainer.core_model.config.image_size,
-            "pooling": recipe.model.pooling,
-        },
-    )
-    release(trainer, recipe, result=result)
-    trainer.close()
-    end_ranks(trainer.accelerator)
-    return result
-
-
-def main() -> None:
-    with exit_on_user_errors():
-        recipe = recipe_from_command_line(FinetuneRecipe, __doc__)
-        result = run(recipe)
-    if recipe.training.process_index == 0:
-        print(f"top-1 {result.scores['accuracy']:.2%}")
-        print(f"classifier, processor, recipe, results and log.jsonl are in {recipe.training.output_dir}")
-
+from dailymae_hf.cli.run import run_script
 
 if __name__ == "__main__":
-    main()
-    leave_rank()
+    run_script("finetune")

@@ -1,88 +1,14 @@
-r"""Score frozen features by their nearest neighbours as a recipe says: parse, build, run. Nothing is trained.
+r"""Score frozen features by their nearest neighbours as a recipe says. Nothing is trained.
 
     accelerate launch --config_file accelerate_config.yaml \
         recipes/knn.py recipes/configs/downstream/knn_base_in1k.yaml
     python recipes/knn.py recipes/configs/downstream/knn_demo.yaml --pooling cls
 
-Every key of the recipe can be given after it, as `--key value`.
+Every key of the recipe can be given after it, as `--key value`; `--help` lists them.
+The same as `dailymae knn`.
 """
 
-from dataclasses import dataclass
-
-from dailymae_hf.downstream.dataset_facts import class_names, image_statistics
-from dailymae_hf.downstream.encoder import load_encoder
-from dailymae_hf.downstream.features import collect_features, frozen_encode
-from dailymae_hf.hub.fetch import fetched
-from dailymae_hf.recipe.downstream import EncoderArguments, LabelledDataArguments, NeighbourArguments
-from dailymae_hf.recipe.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
-from dailymae_hf.run_files import RECIPE_NAME, Result, append_log, write_result
-from dailymae_hf.training.knn import knn_accuracy
-from dailymae_hf.training.mae_trainer import DailyMAETrainer
-from dailymae_hf.training.ranks import end_ranks, leave_rank
-
-
-@dataclass(kw_only=True)
-class KnnRecipe(Recipe):
-    """What this entry point reads."""
-
-    model: EncoderArguments
-    data: LabelledDataArguments
-    neighbours: NeighbourArguments
-
-
-def run(recipe: KnnRecipe) -> Result:
-    wanted, data, neighbours = recipe.model, fetched(recipe).data, recipe.neighbours
-    encoder = load_encoder(wanted.model_name_or_path)
-    encoder.config.image_size = wanted.image_size or encoder.config.image_size
-    mean, std = image_statistics(wanted.model_name_or_path, data.train_beton, wanted.normalization)
-    trainer = DailyMAETrainer(
-        encoder.eval(), recipe.training, eval_beton=data.eval_beton, image_mean=mean, image_std=std
-    )
-    encode = frozen_encode(encoder, wanted.pooling)
-    bank, queries = (
-        collect_features(trainer, trainer.fixed_loader(path), encode, name=f"encode {path}")
-        for path in (data.train_beton, data.eval_beton)
-    )
-    trainer.close()
-    device = trainer.args.device
-    accuracies = knn_accuracy(
-        bank.features.to(device),
-        bank.labels.to(device),
-        queries.features.to(device),
-        queries.labels.to(device),
-        num_classes=len(class_names(data.train_beton, data.class_names)),
-        k=neighbours.k,
-        temperature=neighbours.temperature,
-    )
-    result = Result(
-        protocol="kNN",
-        task="image-classification",
-        checkpoint=wanted.model_name_or_path,
-        train_data=recipe.data.train_beton,
-        eval_data=recipe.data.eval_beton,
-        eval_images=len(queries),
-        scores={f"knn_accuracy_{k}": accuracy for k, accuracy in accuracies.items()},
-        details={"pooling": wanted.pooling, "temperature": neighbours.temperature},
-    )
-    trainer.log(dict(result.scores))
-    if trainer.is_world_process_zero():
-        folder = recipe.training.output_dir
-        write_result(folder, result)
-        append_log(folder, result.scores)
-        recipe.save(f"{folder}/{RECIPE_NAME}")
-    end_ranks(trainer.accelerator)
-    return result
-
-
-def main() -> None:
-    with exit_on_user_errors():
-        recipe = recipe_from_command_line(KnnRecipe, __doc__)
-        result = run(recipe)
-    if recipe.training.process_index == 0:
-        for name, accuracy in result.scores.items():
-            print(f"top-1 by {name.rpartition('_')[2]:>3} nearest neighbours  {accuracy:.2%}")
-
+from dailymae_hf.cli.run import run_script
 
 if __name__ == "__main__":
-    main()
-    leave_rank()
+    run_script("knn")

@@ -1,94 +1,13 @@
-"""Semantic segmentation with a linear head on patch tokens, as a recipe says: parse, build, run.
+"""Semantic segmentation with a linear head on patch tokens, as a recipe says.
 
     python recipes/segment.py recipes/configs/downstream/segment_ade20k.yaml
     python recipes/segment.py recipes/configs/downstream/segment_demo.yaml --frozen_encoder false
 
-Every key of the recipe can be given after it, as `--key value`.
+Every key of the recipe can be given after it, as `--key value`; `--help` lists them.
+The same as `dailymae segment`.
 """
 
-from dataclasses import dataclass
-from typing import Any
-
-from transformers import set_seed
-
-from dailymae_hf.data.image_dataset import open_source
-from dailymae_hf.downstream.dataset_facts import image_statistics
-from dailymae_hf.downstream.encoder import load_encoder
-from dailymae_hf.downstream.masked_images import MaskedImages
-from dailymae_hf.downstream.segmentation import SegmentationTrainer, build_segmenter
-from dailymae_hf.recipe.downstream import MaskedDataArguments, SegmentationArguments
-from dailymae_hf.recipe.recipe import Recipe, exit_on_user_errors, recipe_from_command_line
-from dailymae_hf.recipe.run_folder import release
-from dailymae_hf.run_files import Result, scores_of
-from dailymae_hf.training.callbacks import LogFileCallback, ThroughputCallback
-from dailymae_hf.training.ranks import end_ranks, leave_rank
-
-
-@dataclass(kw_only=True)
-class SegmentationRecipe(Recipe):
-    """What this entry point reads."""
-
-    model: SegmentationArguments
-    data: MaskedDataArguments
-
-
-def build_trainer(recipe: SegmentationRecipe) -> SegmentationTrainer:
-    wanted, data, seed = recipe.model, recipe.data, recipe.training.seed
-    set_seed(seed)
-    encoder = load_encoder(wanted.model_name_or_path)
-    size = wanted.image_size or encoder.config.image_size
-    columns: dict[str, Any] = {
-        "image_column": data.image_column,
-        "mask_column": data.mask_column,
-        "reduce_labels": data.reduce_labels,
-    }
-    train = MaskedImages(
-        open_source(data.dataset, data.train_split), size, crop_scale=data.crop_scale, seed=seed, **columns
-    )
-    validation = MaskedImages(open_source(data.dataset, data.eval_split), size, **columns)
-    names = data.class_names or [str(number) for number in range(train.count_classes())]
-    mean, std = image_statistics(wanted.model_name_or_path, None, "checkpoint")
-    if wanted.normalization == "data" or mean is None:
-        mean, std = train.statistics()
-    return SegmentationTrainer(
-        build_segmenter(encoder, names, image_size=size, frozen=wanted.frozen_encoder),
-        recipe.training,
-        train_dataset=train,
-        eval_dataset=validation,
-        image_mean=mean,
-        image_std=std,
-        callbacks=[ThroughputCallback(), LogFileCallback()],
-    )
-
-
-def run(recipe: SegmentationRecipe) -> Result:
-    trainer = build_trainer(recipe)
-    trainer.train(recipe.training.resume_from_checkpoint)
-    scores = trainer.evaluate()
-    result = Result(
-        protocol="linear segmentation, " + ("frozen encoder" if recipe.model.frozen_encoder else "fine-tuned"),
-        task="image-segmentation",
-        checkpoint=recipe.model.model_name_or_path,
-        train_data=recipe.data.dataset,
-        eval_data=f"{recipe.data.dataset}, {recipe.data.eval_split}",
-        eval_images=len(trainer.eval_dataset),
-        scores=scores_of(scores),
-        details={"epochs": recipe.training.num_train_epochs, "image_size": trainer.core_model.config.image_size},
-    )
-    release(trainer, recipe, result=result)
-    end_ranks(trainer.accelerator)
-    return result
-
-
-def main() -> None:
-    with exit_on_user_errors():
-        recipe = recipe_from_command_line(SegmentationRecipe, __doc__)
-        result = run(recipe)
-    if recipe.training.process_index == 0:
-        print(f"mean IoU {result.scores['mean_iou']:.2%}")
-        print(f"model, processor, recipe, results and log.jsonl are in {recipe.training.output_dir}")
-
+from dailymae_hf.cli.run import run_script
 
 if __name__ == "__main__":
-    main()
-    leave_rank()
+    run_script("segment")

@@ -8,26 +8,28 @@ Scores are of tiles cut from the other halves of the photographs. What each step
 """
 
 import argparse
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, set_seed
 
-from dailymae_hf.downstream.compression_shift import table
+from dailymae_hf.downstream.compression_shift import Score, table
 from dailymae_hf.model.modeling import DailyMAEForPreTraining
-from dailymae_hf.recipe.recipe import Recipe, load_recipe
-from recipes import evaluate, finetune, knn, linear_probe, segment
+from dailymae_hf.run_files import read_result
 from scripts.demo_hub import push_and_read_back
 from scripts.demo_mosaics import MOSAICS, write_mosaics
 
-CONFIGS = Path(__file__).parent.parent / "recipes" / "configs" / "downstream"
+RECIPES = Path(__file__).parent.parent / "recipes"
 # Column of the table: (entry point, its recipe, what is read from its scores).
-STEPS: dict[str, tuple[Any, type[Recipe], str, str]] = {
-    "20 nearest neighbours": (knn, knn.KnnRecipe, "knn_demo", "knn_accuracy_20"),
-    "linear probe": (linear_probe, linear_probe.LinearProbeRecipe, "linear_demo", "accuracy"),
-    "fine-tuned": (finetune, finetune.FinetuneRecipe, "finetune_demo", "accuracy"),
-    "segmentation, mean IoU": (segment, segment.SegmentationRecipe, "segment_demo", "mean_iou"),
+STEPS = {
+    "20 nearest neighbours": ("knn", "knn_demo", "knn_accuracy_20"),
+    "linear probe": ("linear_probe", "linear_demo", "accuracy"),
+    "fine-tuned": ("finetune", "finetune_demo", "accuracy"),
+    "segmentation, mean IoU": ("segment", "segment_demo", "mean_iou"),
 }
 
 
@@ -42,14 +44,17 @@ def random_encoder(like: Path, folder: Path) -> Path:
 def scores(name: str, checkpoint: Path, demo: Path, output: Path) -> dict[str, float]:
     """Run every step on one checkpoint: column -> score in [0, 1]."""
     found = {}
-    for column, (entry, kind, config, key) in STEPS.items():
+    for column, (script, config, key) in STEPS.items():
         print(f"\n{name}: {column}", flush=True)
-        keys = {"model_name_or_path": checkpoint, "output_dir": output / config.removesuffix("_demo")}
-        if entry is segment:
+        folder = output / config.removesuffix("_demo")
+        keys = {"model_name_or_path": checkpoint, "output_dir": folder}
+        if script == "segment":
             keys["dataset"] = demo / "mosaics"
         else:
             keys |= {"train_beton": demo / "train.beton", "eval_beton": demo / "validation.beton"}
-        result = entry.run(load_recipe(CONFIGS / f"{config}.yaml", as_words(keys), kind))
+        run_recipe(script, config, keys)
+        result = read_result(folder)
+        assert result is not None, "a run that ended well leaves its result"
         found[column] = result.scores[key]
     return found
 
@@ -59,16 +64,18 @@ def compression_shift(demo: Path, output: Path) -> str:
     keys = {
         "model_name_or_path": output / "finetune",
         "output_dir": output / "evaluate",
-        "betons": {"the file as trained": str(demo / "validation.beton")},
+        "betons": json.dumps({"the file as trained": str(demo / "validation.beton")}),
         "images": demo / "photographs" / "validation",
     }
-    recipe = load_recipe(CONFIGS / "evaluate_demo.yaml", as_words(keys), evaluate.EvaluationRecipe)
-    return table(evaluate.run(recipe))
+    run_recipe("evaluate", "evaluate_demo", keys)
+    return table([Score(**row) for row in json.loads((output / "evaluate" / "evaluation.json").read_text())])
 
 
-def as_words(keys: dict[str, Any]) -> list[str]:
-    """Keys and values as a command line has them."""
-    return [word for key, value in keys.items() for word in (f"--{key}", str(value))]
+def run_recipe(script: str, config: str, keys: dict[str, Any]) -> None:
+    """Start a script of recipes/ as one would by hand. A run that fails ends this one too."""
+    words = [word for key, value in keys.items() for word in (f"--{key}", str(value))]
+    recipe = RECIPES / "configs" / "downstream" / f"{config}.yaml"
+    subprocess.run([sys.executable, RECIPES / f"{script}.py", recipe, *words], check=True)
 
 
 def comparison(rows: dict[str, dict[str, float]], chance: float) -> str:

@@ -12,11 +12,12 @@ import pytest
 from accelerate.commands.launch import launch_command_parser
 
 from dailymae_hf.cli.main import main as dailymae
+from dailymae_hf.cli.run import RUNS
 from dailymae_hf.downstream.classifier import build_classifier
 from dailymae_hf.downstream.trainer import classification_processor
 from dailymae_hf.model.image_processors import image_processor
 from dailymae_hf.model.modeling import DailyMAEForPreTraining, mae_config
-from dailymae_hf.recipe.recipe import Recipe, load_recipe
+from dailymae_hf.recipe.recipe import load_recipe
 from scripts.demo_photographs import cut_tiles
 
 ROOT = Path(__file__).parents[1]
@@ -108,8 +109,8 @@ def test_launch_command_is_understood(words, monkeypatch):
 def test_recipe_command_is_understood(words, monkeypatch):
     """The entry point is there, and takes the recipe and the keys that follow it."""
     monkeypatch.chdir(ROOT)
-    entry = importlib.import_module(words[1].removesuffix(".py").replace("/", "."))
-    (kind,) = (k for k in vars(entry).values() if isinstance(k, type) and issubclass(k, Recipe) and k is not Recipe)
+    run = RUNS[Path(words[1]).stem.replace("_", "-")]
+    kind = getattr(importlib.import_module(f"dailymae_hf.recipe.{run.module}"), run.kind)
     load_recipe(words[2], words[3:], kind)
 
 

@@ -3,18 +3,14 @@
 Keys are the fields of a few dataclasses side by side, as with transformers' `HfArgumentParser`; a key belongs to one.
 """
 
-import argparse
 import difflib
 import os
-import signal
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
 
-from dailymae_hf.errors import DailyMAEError, RecipeError
+from dailymae_hf.errors import RecipeError
 from dailymae_hf.recipe.values import convert, from_word, read_yaml, split_overrides, with_part, yaml_text
 from dailymae_hf.training.training_args import DailyMAETrainingArguments
 
@@ -85,7 +81,6 @@ class Recipe:
     training: DailyMAETrainingArguments
     given: dict[str, Any]
     named: frozenset[str] = frozenset()
-    command: str = ""
 
     @classmethod
     def sections(cls) -> dict[str, type]:
@@ -171,35 +166,6 @@ def load_recipe(
         raise RecipeError(f"{path}: output_dir is missing: the run has to write somewhere")
     training = get_type_hints(kind)["training"](**checked)
     return kind(**built, training=training, given=checked, named=frozenset(values))
-
-
-@contextmanager
-def exit_on_user_errors() -> Iterator[None]:
-    """An entry point's block: what a user can mend ends it with one line instead of a traceback.
-
-    Of several ranks the first that fails has its error repeated at the end by the launcher, which ends the others.
-    """
-    try:
-        yield
-    except Exception as error:
-        if "TORCHELASTIC_ERROR_FILE" in os.environ:
-            from torch.distributed.elastic.multiprocessing.errors import get_error_handler
-
-            get_error_handler().record_exception(error)
-        if isinstance(error, DailyMAEError | OSError):
-            sys.exit(f"{type(error).__name__}: {error}")
-        raise
-    except KeyboardInterrupt:
-        print("interrupted: --resume_from_checkpoint true continues from the last checkpoint", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
-
-
-def recipe_from_command_line(kind: type[Kind], description: str | None) -> Kind:
-    """The recipe that an entry point was started with: a YAML file, then any of its keys as `--key value`."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", help="a YAML file; any key of it can follow as --key value")
-    arguments, overrides = parser.parse_known_args()
-    return load_recipe(arguments.recipe, overrides, kind)
 
 
 def _require_known(key: str, known: Mapping[str, Any], where: str) -> None:

@@ -72,7 +72,7 @@ def test_write_options_reach_the_writer(photos: Path, tmp_path: Path) -> None:
 def test_write_stops_or_skips(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (photos / "cat" / "0.png").write_bytes(b"junk")
     arguments = ["write", str(photos), str(tmp_path / "x.beton"), "--workers", "1"]
-    assert main(arguments) == 1
+    assert main(arguments) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("dailymae: ")
     assert "image 0 is broken" in error
@@ -100,18 +100,17 @@ def test_verify(beton: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"),
+    "arguments",
     [
-        (["inspect", "nowhere.beton"], 1),
-        (["verify", "{folder}"], 1),
-        (["write", "{folder}", "{folder}/x.beton"], 2),
-        (["write", "{folder}", "{folder}/x.beton", "--quality", "200"], 2),
+        ["inspect", "nowhere.beton"],
+        ["verify", "{folder}"],
+        ["write", "{folder}", "{folder}/x.beton"],
+        ["write", "{folder}", "{folder}/x.beton", "--quality", "200"],
+        ["recipes", "nowhere"],
     ],
 )
-def test_errors_are_one_line(
-    arguments: list[str], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([argument.format(folder=tmp_path) for argument in arguments]) == code
+def test_errors_are_one_line(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([argument.format(folder=tmp_path) for argument in arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines()[-1].startswith("dailymae: ")

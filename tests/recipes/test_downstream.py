@@ -13,13 +13,14 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, pi
 
 from dailymae_hf.data import inspect_beton, write_beton
 from dailymae_hf.errors import BetonError, RecipeError
+from dailymae_hf.recipe import evaluate, finetune, knn, linear_probe, segment
 from dailymae_hf.recipe.recipe import load_recipe
+from dailymae_hf.recipe.shipped import CONFIGS as SHIPPED
 from dailymae_hf.run_files import read_log, read_result
-from recipes import evaluate, finetune, knn, linear_probe, segment
 from scripts.demo_mosaics import write_mosaics
 from tests.support.in_memory import tiny_model
 
-CONFIGS = Path(finetune.__file__).parent / "configs" / "downstream"
+CONFIGS = SHIPPED / "downstream"
 KINDS = {
     "finetune": (finetune, finetune.FinetuneRecipe),
     "linear": (linear_probe, linear_probe.LinearProbeRecipe),

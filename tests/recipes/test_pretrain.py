@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModelForPreTraining
 
+from dailymae_hf.cli.run import run_recipe
 from dailymae_hf.data import write_beton
 from dailymae_hf.run_files import read_log
-from recipes import pretrain as script
 
 pytest.importorskip("ffcv", reason="loads .beton files")
 ROOT = Path(__file__).parents[2]
@@ -136,13 +136,18 @@ def test_two_ranks_continue_to_the_same_bits_and_see_what_one_saw(finished, work
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
-def refused(folder, monkeypatch, *words):
-    """What the script says last, run here with these words."""
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["pretrain.py", "recipe.yaml", *words])
-    with pytest.raises(SystemExit) as caught:
-        script.main()
-    return str(caught.value)
+@pytest.fixture
+def refused(workplace, monkeypatch, capsys):
+    """`refused(*words)`: what the command says last, run here with these words; the exit code is 2."""
+
+    def run(*words):
+        monkeypatch.chdir(workplace)
+        with pytest.raises(SystemExit) as caught:
+            run_recipe("pretrain", ["recipe.yaml", *words])
+        assert caught.value.code == 2
+        return capsys.readouterr().err.splitlines()[-1]
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -158,16 +163,16 @@ def refused(folder, monkeypatch, *words):
         (["--output_dir", "recipe.yaml/under"], "recipe.yaml/under"),
     ],
 )
-def test_a_mistake_is_one_line_and_no_traceback(workplace, monkeypatch, words, message):
-    assert message in refused(workplace, monkeypatch, *words)
+def test_a_mistake_is_one_line_and_no_traceback(refused, words, message):
+    assert message in refused(*words)
 
 
-def test_a_corrupt_image_ends_the_run_with_its_file_and_index(workplace, monkeypatch):
+def test_a_corrupt_image_ends_the_run_with_its_file_and_index(workplace, refused):
     damaged = bytearray((workplace / "train.beton").read_bytes())
     start = damaged.find(b"\xff\xd8\xff")  # the first photograph's first bytes
     damaged[start : start + 2000] = bytes(2000)
     (workplace / "damaged.beton").write_bytes(damaged)
-    said = refused(workplace, monkeypatch, "--train_beton", "damaged.beton", "--output_dir", "damaged")
+    said = refused("--train_beton", "damaged.beton", "--output_dir", "damaged")
     assert re.search(r"CorruptSampleError: .*damaged.beton: sample \d+ cannot be decoded", said)
 
 
@@ -187,9 +192,8 @@ def test_an_interruption_says_how_to_go_on(workplace, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.chdir(workplace)
-    monkeypatch.setattr(sys, "argv", ["pretrain.py", "recipe.yaml"])
-    monkeypatch.setattr(script, "build_trainer", interrupted)
+    monkeypatch.setattr("dailymae_hf.recipe.pretrain.build_trainer", interrupted)
     with pytest.raises(SystemExit) as caught:
-        script.main()
+        run_recipe("pretrain", ["recipe.yaml"])
     assert caught.value.code == 130
     assert "--resume_from_checkpoint true" in capsys.readouterr().err

@@ -1,0 +1,81 @@
+"""Recipes are started as people start them: as a script, through a launcher, by name through the command."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dailymae_hf
+from dailymae_hf.cli.main import main
+from dailymae_hf.cli.run import RUNS
+from dailymae_hf.recipe.shipped import find_recipe, shipped_recipes
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted((ROOT / "recipes").glob("*.py"))
+LAUNCH = [str(Path(sys.executable).with_name("accelerate")), "launch", "--num_processes", "1", "--num_machines", "1"]
+LAUNCH += ["--mixed_precision", "no", "--dynamo_backend", "no", "--cpu", "--quiet"]
+STARTS = {path.stem: [sys.executable, str(path)] for path in SCRIPTS}
+STARTS["launched script"] = [*LAUNCH, str(ROOT / "recipes" / "evaluate.py")]
+STARTS["launched module"] = [*LAUNCH, "-m", "dailymae_hf", "finetune"]
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """(exit code, stderr) of each way to start, with a recipe that is not there; two at a time."""
+    folder = tmp_path_factory.mktemp("start")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    answers, waiting, running = {}, list(STARTS.items()), {}
+    while waiting or running:
+        while waiting and len(running) < 2:
+            name, words = waiting.pop(0)
+            running[name] = subprocess.Popen(
+                [*words, "nowhere.yaml"], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
+            )
+        name, process = next(iter(running.items()))
+        _, err = process.communicate()
+        answers[name] = process.returncode, err
+        del running[name]
+    return answers
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_every_recipe_starts_in_every_way(started, name):
+    """recipes/evaluate.py must not hide the package `evaluate`, which transformers imports."""
+    code, err = started[name]
+    assert "RecipeError: nowhere.yaml: no such recipe" in err
+    assert "ImportError" not in err
+    assert code == (1 if name.startswith("launched") else 2)  # accelerate has one code for every failure
+
+
+def test_each_script_is_a_command():
+    assert {path.stem.replace("_", "-") for path in SCRIPTS} == set(RUNS)
+
+
+def test_recipes_lists_every_file_with_its_command(capsys):
+    assert main(["recipes"]) == 0
+    out = capsys.readouterr().out
+    files = sorted((ROOT / "recipes" / "configs").rglob("*.yaml"))
+    assert len(shipped_recipes()) == len(files) > 10
+    for recipe in shipped_recipes():
+        assert f"dailymae {recipe.command} {recipe.name}\n" in out
+        assert f"recipes/{recipe.command.replace('-', '_')}.py" in recipe.path.read_text(), "as its header says"
+        assert len(recipe.about) > 20
+    assert main(["recipes", "demo"]) == 0
+    assert capsys.readouterr().out == (ROOT / "recipes" / "configs" / "demo.yaml").read_text()
+
+
+@pytest.mark.parametrize("word", ["demo", "demo.yaml"])
+def test_a_name_finds_a_recipe_of_the_package_and_a_file_goes_first(tmp_path, monkeypatch, word):
+    monkeypatch.chdir(tmp_path)
+    assert find_recipe(word).samefile(ROOT / "recipes" / "configs" / "demo.yaml")
+    Path(word).write_text("")
+    assert find_recipe(word) == Path(word)
+
+
+def test_version_is_the_package_s(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"dailymae_hf {dailymae_hf.__version__}\n"
