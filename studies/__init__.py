@@ -1,0 +1,1 @@
+"""Questions, runs, results and records: the evidence for what the recipes claim."""

@@ -1,0 +1,166 @@
+"""Tables and pictures of studies, made from the results alone: `python -m studies.report NAME ...`."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from studies.significance import Difference, Estimate, estimate, paired_difference
+from studies.study import HERE, Study
+
+RESULTS = HERE / "results" / "tiny_imagenet_100.jsonl"
+
+
+@dataclass
+class Arm:
+    """What the runs of one arm gave, by seed."""
+
+    name: str
+    lines: dict[int, dict[str, Any]] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
+    planned: int = 0
+
+    def values(self, name: str) -> dict[int, float]:
+        """A score in per cent (`rankme` and `processor_seconds` as they are) by seed."""
+        if name == "processor_seconds":
+            return {seed: line[name] for seed, line in self.lines.items()}
+        factor = 1 if name == "rankme" else 100
+        return {seed: factor * line["scores"][name] for seed, line in self.lines.items() if name in line["scores"]}
+
+
+def collect(study: Study, lines: Sequence[dict[str, Any]]) -> dict[str, Arm]:
+    """The study's arms, filled from the lines of its runs; the newest line of a run counts."""
+    arms = {name: Arm(name) for name in study.arms}
+    for run in study.runs():
+        arm = arms[run.arm]
+        arm.planned += 1
+        found = [line for line in lines if all(line[key] == value for key, value in run.key.items())]
+        if found and "error" in found[-1]:
+            arm.failures[run.seed] = found[-1]["error"]
+        elif found:
+            arm.lines[run.seed] = found[-1]
+    return arms
+
+
+def table(study: Study, arms: dict[str, Arm]) -> str:
+    """A Markdown table: one row an arm, scores with 95 % intervals, the paired difference to the reference."""
+    scores = [name for name in SCORES if any(arm.values(name) for arm in arms.values())]
+    heads = ["arm", "seeds", *(SCORES[name] for name in scores), f"linear - {study.reference}", "p"]
+    rows = [heads, ["---"] * len(heads)]
+    for arm in arms.values():
+        cells = [estimate(list(arm.values(name).values())) for name in scores]
+        difference = paired_difference(arm.values("linear"), arms[study.reference].values("linear"))
+        own = arm.name == study.reference
+        rows.append(
+            [
+                arm.name,
+                _seeds(arm),
+                *(_written(cell, 0 if name in WHOLE else 2) for name, cell in zip(scores, cells, strict=True)),
+                "" if own else _signed(difference),
+                "" if own or difference.p is None else f"{difference.p:.2g}",
+            ]
+        )
+    failed = [f"- {arm.name}, seed {seed}: {why}" for arm in arms.values() for seed, why in arm.failures.items()]
+    return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + (["", "Failed:", *failed] if failed else []))
+
+
+SCORES = {
+    "knn": "20-NN",
+    "linear": "linear",
+    "linear_10": "linear, 10 % of labels",
+    "linear_1": "linear, 1 % of labels",
+    "finetune": "fine-tuned",
+    "rankme": "RankMe",
+    "processor_seconds": "processor seconds",
+}
+WHOLE = ("processor_seconds",)
+
+
+def _seeds(arm: Arm) -> str:
+    done = len(arm.lines)
+    return str(done) if done == arm.planned else f"{done} of {arm.planned}"
+
+
+def _written(value: Estimate, digits: int) -> str:
+    if value.count == 0:
+        return "-"
+    text = f"{value.mean:.{digits}f}"
+    return text if value.half_width is None else f"{text} ± {value.half_width:.{digits}f}"
+
+
+def _signed(difference: Difference) -> str:
+    value = difference.estimate
+    if value.count == 0:
+        return "-"
+    return f"{value.mean:+.2f}" + ("" if value.half_width is None else f" ± {value.half_width:.2f}")
+
+
+def draw(study: Study, arms: dict[str, Arm], path: Path) -> None:
+    """Each run's linear-probe accuracy over its processor seconds, one colour an arm, means as crosses."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for number, arm in enumerate(arms.values()):
+        seconds, linear = arm.values("processor_seconds"), arm.values("linear")
+        if not linear:
+            continue
+        seeds = sorted(linear)
+        color = f"C{number}"
+        axes.scatter(
+            [seconds[s] for s in seeds], [linear[s] for s in seeds], s=22, alpha=0.7, color=color, label=arm.name
+        )
+        center, height = estimate(list(seconds.values())).mean, estimate(list(linear.values()))
+        axes.errorbar(
+            center,
+            height.mean,
+            yerr=height.half_width,
+            fmt="+",
+            color=color,
+            markersize=14,
+            capsize=4,
+        )
+    axes.set_xlabel("processor seconds of training")
+    axes.set_ylabel("linear probe, % of validation images")
+    axes.set_title(study.name)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def page(study: Study, arms: dict[str, Arm]) -> str:
+    """Question and table."""
+    images = {line["images"] for arm in arms.values() for line in arm.lines.values()}
+    machines = {line["machine"] for arm in arms.values() for line in arm.lines.values()}
+    notes = [
+        f"{', '.join(f'{count:,}' for count in sorted(images))} images seen; {'; '.join(sorted(machines))}. "
+        "Scores are per cent of the validation images; ± is the 95 % interval of the mean over seeds, differences are "
+        "paired by seed."
+    ]
+    return "\n\n".join([f"# {study.name}", study.question, table(study, arms), *notes]) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write `NAME.md` and `NAME.png` beside the results and print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m studies.report", description=__doc__)
+    parser.add_argument("study", nargs="+")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE")
+    options = parser.parse_args(arguments)
+    from studies.runner import Results
+
+    lines = Results(options.results).lines()
+    for name in options.study:
+        study = Study.load(name)
+        arms = collect(study, lines)
+        text = page(study, arms)
+        (options.results.parent / f"{study.name}.md").write_text(text)
+        draw(study, arms, options.results.parent / f"{study.name}.png")
+        print(text)
+
+
+if __name__ == "__main__":
+    main()

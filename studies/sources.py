@@ -1,0 +1,65 @@
+"""The images of a study: whatever `dailymae write` takes, as a .beton to train on and as parquet to judge on."""
+
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset, Image
+
+from dailymae_hf.data import write_beton
+from dailymae_hf.data.image_dataset import choose_columns, open_source, stored_image
+
+
+class Sources:
+    """Training and validation images, prepared once in `folder`.
+
+    Args:
+        train, validation: image folder, parquet file or folder, saved dataset, or a name on the Hub.
+        folder: where the prepared files lie; named by the source, so that several sources share it.
+        train_split, validation_split: where a source has several splits.
+    """
+
+    def __init__(
+        self,
+        train: str,
+        validation: str,
+        folder: Path,
+        train_split: str | None = None,
+        validation_split: str | None = None,
+    ) -> None:
+        self.train_name = Path(train).name if Path(train).exists() else train
+        self._train, self._train_split = train, train_split
+        self._folder = folder / hashlib.sha256(f"{train}|{train_split}".encode()).hexdigest()[:12]
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.train_parquet = self._parquet(self._folder / "train.parquet", train, train_split)
+        name = hashlib.sha256(f"{validation}|{validation_split}".encode()).hexdigest()[:12]
+        self.validation_parquet = self._parquet(folder / f"{name}.parquet", validation, validation_split)
+
+    def train_beton(self, images: int | None) -> Path:
+        """The training file with so many evenly spaced images, all of them if None."""
+        path = self._folder / f"train-{images or 'all'}.beton"
+        if not path.is_file():
+            dataset = Dataset.from_parquet(str(self.train_parquet), keep_in_memory=True)
+            assert isinstance(dataset, Dataset)
+            if images is not None and images < len(dataset):
+                dataset = dataset.select([row * len(dataset) // images for row in range(images)])
+            write_beton(dataset.cast_column("image", Image(decode=False)), path, mode="dct", progress=False)
+        return path
+
+    @staticmethod
+    def _parquet(path: Path, source: str, split: str | None) -> Path:
+        """The source's images, encoded as they are, and its labels."""
+        if path.is_file():
+            return path
+        dataset, _ = choose_columns(open_source(source, split), None, "auto")
+        rows = []
+        for image, label in zip(dataset["image"], dataset["label"], strict=True):
+            stored = stored_image(image)
+            if isinstance(stored, str):
+                stored = Path(stored).read_bytes()
+            rows.append({"image": {"bytes": stored}, "label": label})
+        partial = path.with_suffix(".partial")
+        pq.write_table(pa.Table.from_pylist(rows), partial)
+        partial.rename(path)
+        return path

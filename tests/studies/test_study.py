@@ -1,0 +1,54 @@
+"""Study files: what they may say, and which runs they mean."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from studies.study import QUESTIONS, Study, StudyError, merged
+
+GOOD = {"question": "Why?", "recipe": "tiny64.yaml", "seeds": [0, 1], "reference": "a", "arms": {"a": {}, "b": {}}}
+
+
+def _written(folder: Path, **changes: object) -> str:
+    path = folder / "asked.yaml"
+    path.write_text(yaml.safe_dump({key: value for key, value in (GOOD | changes).items() if value is not None}))
+    return str(path)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in QUESTIONS.glob("*.yaml")))
+def test_published_studies_load(name: str):
+    study = Study.load(name)
+    assert len(list(study.runs())) == len(study.arms) * len(study.seeds)
+
+
+def test_runs_go_seed_by_seed(tmp_path: Path):
+    assert [(run.seed, run.arm) for run in Study.load(_written(tmp_path)).runs()] == [
+        (0, "a"),
+        (0, "b"),
+        (1, "a"),
+        (1, "b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"sedes": [1]}, "sedes: unknown key"),
+        ({"question": None}, "question is missing"),
+        ({"reference": "c"}, "'c' is not one of a, b"),
+    ],
+)
+def test_what_a_study_may_not_say(tmp_path: Path, changes: dict[str, object], told: str):
+    with pytest.raises(StudyError, match=told):
+        Study.load(_written(tmp_path, **changes))
+
+
+def test_an_arm_changes_parts_of_mappings_but_whole_schedules():
+    base = {"model_overrides": {"a": 1, "b": 2}, "resolution_schedule": {"kind": "constant", "resolution": 64}, "x": 1}
+    changes = {"model_overrides": {"b": 3}, "resolution_schedule": {"kind": "palindrome"}}
+    assert merged(base, changes) == {
+        "model_overrides": {"a": 1, "b": 3},
+        "resolution_schedule": {"kind": "palindrome"},
+        "x": 1,
+    }
