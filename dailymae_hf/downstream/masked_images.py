@@ -1,6 +1,7 @@
 """Images with class masks, from any Hugging Face data set that has both."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
@@ -11,23 +12,25 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from dailymae_hf.data.encode import to_rgb
-from dailymae_hf.downstream.segmentation import IGNORED
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.rng import sample_generator
 
+IGNORED = 255  # a pixel without a class
+
 
 class MaskedImages(Dataset):
-    """One split as `pixel_values` uint8 (3, S, S) and `labels` int64 (S, S).
+    """One split as `pixel_values` uint8 (3, S, S) and `labels` int64: (S, S) in training, else the whole mask (H, W).
 
     In training an image and its mask go through the same random resized crop and flip, a function of (seed, epoch,
-    index). Otherwise both are resized to (S, S). Images are resized with Pillow's bicubic filter, masks by nearest
-    neighbour.
+    index), masks by nearest neighbour. Otherwise the image is resized to (S, S), and the mask stays as it is, so that
+    scores are of the pixels that somebody labelled. Images are resized with Pillow's bicubic filter. Rows are made
+    into batches by `masked_batch`.
 
     Args:
         dataset: a `datasets.Dataset`.
         size: S.
         image_column, mask_column: names of the columns; the first two image columns if not given.
-        crop_scale: share of the area that a training crop has; None for no randomness.
+        crop_scale: fraction of the area that a training crop has; None for scoring.
         reduce_labels: class 0 of the file means "none" and the others move down by one (ADE20K).
         seed: of the crops.
 
@@ -75,7 +78,9 @@ class MaskedImages(Dataset):
             rng = sample_generator(self.seed, self.epoch, number)
             box, flip = random_crop(image.size, self.crop_scale, rng), rng.random() < 0.5
         pixels = np.asarray(image.resize((self.size, self.size), Image.Resampling.BICUBIC, box=box))
-        classes = np.asarray(mask.resize((self.size, self.size), Image.Resampling.NEAREST, box=box))
+        if self.crop_scale is not None:
+            mask = mask.resize((self.size, self.size), Image.Resampling.NEAREST, box=box)
+        classes = np.asarray(mask)
         if flip:
             pixels, classes = pixels[:, ::-1], classes[:, ::-1]
         return {
@@ -107,6 +112,14 @@ class MaskedImages(Dataset):
             labels = self._labels(np.asarray(self.dataset[number][self.mask_column]), number)
             largest = max(largest, int(labels[labels != IGNORED].max(initial=0)))
         return largest + 1
+
+
+def masked_batch(rows: Sequence[dict[str, torch.Tensor]]) -> dict[str, Any]:
+    """Rows of `MaskedImages` as a batch: `pixel_values` (B, 3, S, S), `labels` a list of B masks of their own sizes."""
+    return {
+        "pixel_values": torch.stack([row["pixel_values"] for row in rows]),
+        "labels": [row["labels"] for row in rows],
+    }
 
 
 def random_crop(

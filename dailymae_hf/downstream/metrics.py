@@ -36,7 +36,7 @@ class _LocalMetric(evaluate.Metric):
 
 
 class TopKAccuracy(_LocalMetric):
-    """Share of samples whose class is among the first k of the ranked classes, in [0, 1]."""
+    """Fraction of samples whose class is among the first k of the ranked classes, in [0, 1]."""
 
     inputs = "predictions: class numbers, most likely first, at least k a sample; references: class numbers"
     columns = {"predictions": datasets.Sequence(datasets.Value("int64")), "references": datasets.Value("int64")}  # noqa: RUF012
@@ -54,13 +54,13 @@ class TopKAccuracy(_LocalMetric):
 class Top1Accuracy(TopKAccuracy):
     """Top-1 accuracy, under the key `accuracy`."""
 
-    description = "Share of samples whose class is the most likely one."
+    description = "Fraction of samples whose class is the most likely one."
 
 
 class Top5Accuracy(TopKAccuracy):
     """Top-5 accuracy, under the key `top5_accuracy`."""
 
-    description = "Share of samples whose class is among the five most likely ones."
+    description = "Fraction of samples whose class is among the five most likely ones."
     k = 5
     key = "top5_accuracy"
 
@@ -77,9 +77,10 @@ class MeanLoss(_LocalMetric):
 
 
 class MeanIoU(_LocalMetric):
-    """Mean intersection over union, under `mean_iou`, and the share of right pixels, under `pixel_accuracy`.
+    """Mean intersection over union, under `mean_iou`, and the fraction of right pixels, under `pixel_accuracy`.
 
-    The mean is over classes that occur in the masks.
+    The mean is over the classes that occur in the masks or among the predictions, of all pixels together: a class that
+    is predicted and occurs nowhere counts as 0.
     """
 
     description = "Mean intersection over union of a segmentation."
@@ -91,8 +92,8 @@ class MeanIoU(_LocalMetric):
         right, masks, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
         if not masks.sum():
             raise RecipeError("there is nothing to score: no pixel of the masks has a class")
-        occurs = masks > 0
-        iou = right[occurs] / (masks + predicted - right)[occurs]
+        union = masks + predicted - right
+        iou = right[union > 0] / union[union > 0]
         return {"mean_iou": float(iou.mean()), "pixel_accuracy": float(right.sum() / masks.sum())}
 
 

@@ -14,10 +14,9 @@ from transformers import ViTConfig, ViTMAEForPreTraining, ViTModel, ViTPreTraine
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
 from dailymae_hf.downstream.encoder import classifier_fields, copy_encoder
+from dailymae_hf.downstream.masked_images import IGNORED, masked_batch
 from dailymae_hf.downstream.metrics import MeanIoU
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
-
-IGNORED = 255
 
 
 class LinearSegmenter(ViTPreTrainedModel):
@@ -57,7 +56,7 @@ class LinearSegmenter(ViTPreTrainedModel):
 
 
 def upsampled(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Logits (B, C, h, w) at the size of the masks (B, H, W), bilinear, float32."""
+    """Logits (B, C, h, w) at the size of masks (..., H, W), bilinear, float32."""
     return F.interpolate(logits.float(), size=tuple(labels.shape[-2:]), mode="bilinear", align_corners=False)
 
 
@@ -93,7 +92,10 @@ class SegmentationTrainer(DailyMAETrainer):
 
     @torch.no_grad()
     def score(self, dataset: Any) -> dict[str, float]:
-        """`mean_iou` and `pixel_accuracy` of a data set of "pixel_values" and "labels", the same on every rank."""
+        """`mean_iou` and `pixel_accuracy` of a data set of "pixel_values" and "labels", the same on every rank.
+
+        Logits are upsampled to each mask's own size, and all pixels of the data set are counted together.
+        """
         args, model = self.args, self.core_model
         classes: int = model.config.num_labels
         confusion = torch.zeros(classes, classes, dtype=torch.int64, device=args.device)
@@ -104,17 +106,18 @@ class SegmentationTrainer(DailyMAETrainer):
             batch_size=args.per_device_eval_batch_size,
             sampler=range(args.process_index, len(dataset), args.world_size),
             num_workers=args.dataloader_num_workers,
+            collate_fn=masked_batch,
         )
         try:
             for batch in loader:
                 inputs = self._prepare_inputs(batch)
                 with self.accelerator.autocast():
                     logits = model(inputs["pixel_values"]).logits
-                labels = inputs["labels"]
-                predicted = upsampled(logits, labels).argmax(dim=1)
-                known = labels != IGNORED
-                pairs = labels[known] * classes + predicted[known]
-                confusion += torch.bincount(pairs, minlength=classes**2).view(classes, classes)
+                for logit, labels in zip(logits, inputs["labels"], strict=True):
+                    predicted = upsampled(logit.unsqueeze(0), labels)[0].argmax(dim=0)
+                    known = labels != IGNORED
+                    pairs = labels[known] * classes + predicted[known]
+                    confusion += torch.bincount(pairs, minlength=classes**2).view(classes, classes)
         finally:
             model.train(was_training)
         confusion = self.accelerator.reduce(confusion, reduction="sum")

@@ -55,9 +55,9 @@ def test_mean_iou_is_scikit_learns_jaccard_score():
     rng = np.random.default_rng(0)
     masks = rng.integers(0, 5, 1000)
     predicted = np.where(rng.random(1000) < 0.7, masks, rng.integers(0, 6, 1000))
-    scores = MeanIoU().compute(predictions=confusion_matrix(masks, predicted, labels=range(6)))
-    assert scores == {  # class 5 is predicted but occurs in no mask
-        "mean_iou": pytest.approx(jaccard_score(masks, predicted, labels=range(5), average="macro")),
+    scores = MeanIoU().compute(predictions=confusion_matrix(masks, predicted, labels=range(7)))
+    assert scores == {  # class 5 is predicted but occurs in no mask, class 6 is in neither
+        "mean_iou": pytest.approx(jaccard_score(masks, predicted, labels=range(6), average="macro")),
         "pixel_accuracy": pytest.approx(accuracy_score(masks, predicted)),
     }
 
