@@ -11,7 +11,7 @@ LayerNorm, standardised with the training features' mean and standard deviation.
 - `knn`: 20 nearest neighbours by cosine similarity, votes weighted by exp(similarity / 0.07) (Wu et al. 2018);
 - `linear`: multinomial logistic regression, L2-regularised; the strength is chosen on a fifth of the training images;
 - `linear_1`, `linear_10` (with `--few-labels`): the same with 1 % and 10 % of the labels, at least one per class;
-- `rankme`: effective rank of the training features, no labels (Garrido et al. 2023, eq. 1);
+- `rankme`: effective rank of the standardised training features, no labels (Garrido et al. 2023, eq. 1);
 - `finetune` (with `--finetune EPOCHS`): the whole encoder and a linear head trained on the training images.
 
 Scores are fractions of the validation images in 0-1. `--precision bfloat16` computes the features with bfloat16
@@ -93,9 +93,9 @@ def judge(
         "precision": precision,
         "train_images": len(images),
         "validation_images": len(held_out),
-        "rankme": rankme(features),
     }
     features, queries = standardised(features, queries)
+    scores["rankme"] = rankme(features)
     scores["knn"] = nearest_neighbours(features, labels, queries, held_out_labels)
     scores["linear"] = linear_probe(features, labels, queries, held_out_labels)
     if few_labels:
