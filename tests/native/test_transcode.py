@@ -5,7 +5,6 @@ import io
 
 import numpy as np
 import pytest
-from ffcv.libffcv import imdecode
 from PIL import Image, ImageCms, ImageOps
 
 from dailymae_hf._native import codec
@@ -183,6 +182,7 @@ def test_rgb_jpegs_stay_rgb(photographs):
 @pytest.mark.parametrize("kind", ["ycc", "rgb", "gray"])
 def test_stock_ffcv_reads_what_is_carried_over(photographs, kind):
     """FFCV's decoder asks TurboJPEG for RGB: also of grayscale and RGB components."""
+    imdecode = pytest.importorskip("ffcv.libffcv").imdecode
     photograph = photographs[0][1].resize((96, 64))
     buffer = io.BytesIO()
     photograph.convert("L" if kind == "gray" else "RGB").save(buffer, "JPEG", quality=95, keep_rgb=kind == "rgb")
