@@ -1,20 +1,20 @@
-"""`dailymae export`: a model for timm or as ONNX."""
+"""`dailymae export`: a model for timm, as ONNX, or its encoder as a plain ViT."""
 
 import argparse
 from typing import Any
 
 
 def add_export(commands: Any) -> None:
-    parser = commands.add_parser("export", help="write a model for timm or as ONNX")
+    parser = commands.add_parser("export", help="write a model for timm, as ONNX, or its encoder as a plain ViT")
     parser.add_argument("checkpoint", help="folder or Hub name of a masked autoencoder or a classifier")
-    parser.add_argument("out", help="timm: a folder; onnx: a file")
-    parser.add_argument("--to", required=True, choices=["timm", "onnx"])
+    parser.add_argument("out", help="timm, vit: a folder; onnx: a file")
+    parser.add_argument("--to", required=True, choices=["timm", "onnx", "vit"])
     parser.set_defaults(run=run_export)
 
 
 def run_export(options: argparse.Namespace) -> int:
-    from dailymae_hf.export import export_onnx, export_timm
+    from dailymae_hf import export
 
-    path = (export_timm if options.to == "timm" else export_onnx)(options.checkpoint, options.out)
-    print(path)
+    write = {"timm": export.export_timm, "onnx": export.export_onnx, "vit": export.export_vit}[options.to]
+    print(write(options.checkpoint, options.out))
     return 0

@@ -9,6 +9,7 @@ from transformers import BeitForImageClassification, PreTrainedModel, ViTMAEForP
 
 from dailymae_hf.errors import CheckpointError, RecipeError
 from dailymae_hf.model.modeling import DailyMAEForPreTraining
+from dailymae_hf.model.plain_vit import FIELDS
 from dailymae_hf.model.positions import native_grid_of, positions_on
 
 
@@ -40,11 +41,7 @@ def classifier_fields(config: Any, class_names: Sequence[str], image_size: int |
     size = image_size or config.image_size
     if size % config.patch_size:
         raise RecipeError(f"image_size: {size} is not a multiple of the patch size {config.patch_size}")
-    names = (
-        "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "patch_size",
-        "num_channels", "layer_norm_eps", "initializer_range", "hidden_dropout_prob", "attention_probs_dropout_prob",
-    )  # fmt: skip
-    return {name: getattr(config, name) for name in names} | {
+    return {name: getattr(config, name) for name in FIELDS} | {
         "image_size": size,
         "id2label": dict(enumerate(class_names)),
         "label2id": {name: number for number, name in enumerate(class_names)},

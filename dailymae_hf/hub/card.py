@@ -18,7 +18,9 @@ from dailymae_hf.hub.pictures import draw_curves, draw_schedule
 from dailymae_hf.run_files import CARD_NAME, FACTS_NAME, LOG_NAME, Result, read_log, read_result
 
 TEMPLATES = Path(__file__).with_name("templates")
-PIPELINES = {"pretraining": "image-feature-extraction", "classification": "image-classification"}
+# What the Hub's widget and `pipeline(model=NAME)` do with a repository. An autoencoder has no pipeline of its own: as a
+# feature extractor transformers would hide three quarters of each image.
+PIPELINES = {"pretraining": None, "classification": "image-classification"}
 _NEIGHBOURS = "{} nearest neighbours, top-1 accuracy"
 _METRICS = {"accuracy": "top-1 accuracy", "top5_accuracy": "top-5 accuracy", "mean_iou": "mean IoU"}
 

@@ -15,6 +15,7 @@ MODEL_FILES = (
     "model.safetensors.index.json",
     "model-*-of-*.safetensors",
 )
+ENCODER_FILES = tuple(f"encoder/{name}" for name in ("config.json", "preprocessor_config.json", "model.safetensors"))
 RECORD_FILES = (RECIPE_NAME, LOG_NAME, RESULTS_NAME, RECONSTRUCTION, CURVES, SCHEDULE)
 
 

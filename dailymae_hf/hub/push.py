@@ -10,8 +10,9 @@ from huggingface_hub import HfApi
 from dailymae_hf.errors import HubError
 from dailymae_hf.hub.card import draw_pictures, generated_headings, model_card, read_facts
 from dailymae_hf.hub.client import WAITS, commit, create_repository, remote_text, retried
-from dailymae_hf.hub.files import MODEL_FILES, RECORD_FILES, matching
+from dailymae_hf.hub.files import ENCODER_FILES, MODEL_FILES, RECORD_FILES, matching
 from dailymae_hf.hub.handwritten import keep_handwritten
+from dailymae_hf.model.plain_vit import write_encoder_beside
 from dailymae_hf.run_files import CARD_NAME, FACTS_NAME
 
 
@@ -30,6 +31,8 @@ def push_model(
     pause: Callable[[float], object] = time.sleep,
 ) -> str:
     """Push weights, config, image processor, recipe, log, pictures and a model card; returns the commit's address.
+
+    A masked autoencoder's encoder goes with it as a plain ViT, in the subfolder `encoder` (written there first).
 
     One commit: nothing is half visible. Optimizer states and checkpoints stay here. The card is written anew with the
     repository's name in it; what people added to it there or in the folder is kept.
@@ -50,6 +53,9 @@ def push_model(
     files = matching(folder, MODEL_FILES)
     if "config.json" not in files or not any(name.endswith(".safetensors") for name in files):
         raise HubError(f"{folder}: has no config.json or no weights (model.safetensors)")
+    if facts["kind"] == "pretraining":
+        write_encoder_beside(folder)
+        files |= matching(folder, ENCODER_FILES)
     draw_pictures(folder)
     files |= matching(folder, RECORD_FILES)
     api = HfApi(token=token)

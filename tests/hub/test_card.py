@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_the_folder_holds_model_processor_recipe_card_and_log(released):
     names = {path.name for path in folder.iterdir()}
     assert {
         "model.safetensors", "config.json", "preprocessor_config.json", "recipe.yaml", "README.md", "log.jsonl",
-        "run_facts.json", "images",
+        "run_facts.json", "images", "encoder",
     } <= names  # fmt: skip
     assert "training_args.bin" not in names
     assert load_recipe(folder / "recipe.yaml").model.model_size == "tiny"
@@ -83,6 +84,23 @@ def test_plain_transformers_loads_all_of_it(released):
         assert backbone == set(), kind
 
 
+def test_the_cards_code_gives_the_whole_images_tokens_in_plain_transformers(released, photographs, tmp_path):
+    """Before, it advertised a pipeline that hid three quarters of the patches, other ones at each call."""
+    trainer, folder = released
+    photographs[0][1].save(tmp_path / "photograph.jpg")
+    code = re.findall(r"^```python\n(.*?)^```", (folder / "README.md").read_text(), re.M | re.S)
+    names = {}
+    with chdir(tmp_path):
+        exec("\n".join(code).replace('from_pretrained(".', f'from_pretrained("{folder}'), names)
+    assert type(names["encoder"]).__name__ == "ViTModel"
+    model = trainer.model.eval()
+    with torch.no_grad():
+        expected = model.vit.layernorm(model.encode(names["inputs"]["pixel_values"]))
+    torch.testing.assert_close(names["patches"], expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(names["features"], expected.mean(dim=1), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(torch.tensor(names["tokens"])[:, 1:], expected, atol=1e-5, rtol=1e-4)
+
+
 def test_the_card_states_what_the_run_measured(released):
     trainer, folder = released
     card = ModelCard.load(folder / "README.md")
@@ -98,7 +116,7 @@ def test_the_card_states_what_the_run_measured(released):
     assert f"{trainer.state.total_flos:.3g} FLOP" in card.text
     data = card.data.to_dict()
     assert data["library_name"] == "transformers"
-    assert data["pipeline_tag"] == "image-feature-extraction"
+    assert "pipeline_tag" not in data, "no pipeline takes the autoencoder itself"
     assert {"vit_mae", "masked-autoencoder"} <= set(data["tags"])
     metrics = {m["name"]: m["value"] for m in data["model-index"][0]["results"][0]["metrics"]}
     assert metrics["online linear probe, accuracy"] == round(probe, 4)
@@ -137,7 +155,7 @@ def test_no_placeholder_survives(released, tmp_path, kind, measured):
     assert "\n\n\n" not in card
     metadata = yaml.safe_load(card.split("---")[1])
     assert metadata["library_name"] == "transformers"
-    assert metadata["pipeline_tag"].removeprefix("image-") in ("feature-extraction", "classification")
+    assert metadata.get("pipeline_tag") in (None, "image-classification")
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", card)
     assert all((folder / picture).is_file() for picture in pictures)
     assert "images/schedule.png" in pictures
