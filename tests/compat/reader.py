@@ -14,6 +14,7 @@ import transformers
 from PIL import Image
 from transformers import (
     AutoImageProcessor,
+    AutoModel,
     AutoModelForImageClassification,
     ViTForImageClassification,
     ViTMAEForPreTraining,
@@ -36,6 +37,7 @@ with torch.no_grad():
     found["visible"] = encoder(pixels, noise=noise).last_hidden_state
     vit = ViTModel.from_pretrained(pretrained, add_pooling_layer=False).eval()
     found["tokens"] = vit(pixels).last_hidden_state
+    found["encoder"] = AutoModel.from_pretrained(pretrained, subfolder="encoder").eval()(pixels).last_hidden_state
     # A new head on the encoder: what fine-tuning with plain transformers begins with.
     begun = ViTForImageClassification.from_pretrained(pretrained, num_labels=3).eval()
     found["begun_tokens"] = begun.vit(pixels).last_hidden_state

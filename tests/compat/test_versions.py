@@ -20,6 +20,7 @@ from dailymae_hf.downstream.trainer import classification_processor
 from dailymae_hf.hub.card import model_card
 from dailymae_hf.model.image_processors import image_processor
 from dailymae_hf.model.modeling import DailyMAEForPreTraining
+from dailymae_hf.model.plain_vit import write_encoder_beside
 from tests.support.card_facts import FACTS
 from tests.support.in_memory import tiny_model
 from tests.support.loopback_hub import LoopbackHub, Repository
@@ -104,7 +105,10 @@ def hub(models, processors, tmp_path_factory):
             (folder / "run_facts.json").write_text(json.dumps(facts))
             (folder / "README.md").write_text(model_card(folder, source=name))
             repository = Repository(private=False)
-            files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "run_facts.json"}
+            if kind == "pretraining":
+                write_encoder_beside(folder)
+            paths = (path for path in folder.rglob("*") if path.is_file() and path.name != "run_facts.json")
+            files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
             repository.add("push", files)
             server.repositories[f"models/{name}"] = repository
         yield server
@@ -148,6 +152,7 @@ def test_the_encoder_gives_the_same_tokens_to_three_classes(read, models, given)
     assert tokens.shape == (2, 17, 32)
     close(tokens[:, 1:], normed(patches))
     close(read["begun_tokens"], tokens)
+    close(read["encoder"], tokens)
     visible = given["noise"].argsort(dim=1)[:, :4]
     encoded = models[PRETRAINED].vit(given["pixels"], noise=given["noise"]).last_hidden_state
     close(read["visible"], encoded)
@@ -180,10 +185,11 @@ def test_the_cards_code_runs(version, name, hub, photographs, tmp_path):
     code = re.findall(r"^```python\n(.*?)^```", hub.files(name)["README.md"].decode(), re.M | re.S)
     assert len(code) == 2
     photographs[0][1].save(tmp_path / "photograph.jpg")
-    check = "assert features.shape == (1, 32) and patches.shape == (1, 16, 32)" if name == PRETRAINED else (
-        f"assert label in {NAMES} and {{answer['label'] for answer in answers}} == set({NAMES})"
-    )  # fmt: skip
-    (tmp_path / "card.py").write_text("\n".join([*code, check]))
+    checks = {
+        PRETRAINED: "assert features.shape == (1, 32) and patches.shape == (1, 16, 32) and len(tokens[0]) == 17",
+        FINE_TUNED: f"assert label in {NAMES} and {{answer['label'] for answer in answers}} == set({NAMES})",
+    }
+    (tmp_path / "card.py").write_text("\n".join([*code, checks[name]]))
     python(version, tmp_path, "card.py", environment=hub.environment(tmp_path / "home"))
 
 
