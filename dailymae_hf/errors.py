@@ -1,5 +1,17 @@
 """The errors a user can act on. Each message names the file, the sample or the recipe field to fix."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# What only a part of the work needs, by the extra of `pip install` that brings it.
+EXTRAS = {
+    "datasets": ("datasets", "pyarrow"),
+    "downstream": ("datasets", "evaluate"),
+    "plots": ("matplotlib",),
+    "tensorboard": ("tensorboard",),
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+}
+
 
 class DailyMAEError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -43,3 +55,21 @@ class HubError(DailyMAEError, RuntimeError):
 
 class MissingDependencyError(DailyMAEError, ImportError):
     """An optional part (ffcv, the native kernel) is not installed; the message says how to install it."""
+
+
+@contextmanager
+def extra(name: str, needed_for: str) -> Iterator[None]:
+    """Around the import of an extra's packages: `with extra("plots", "the card's pictures"): import matplotlib`.
+
+    Raises:
+        MissingDependencyError: one of them is not installed. Other faults of the import pass.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS[name]:
+            raise
+        raise MissingDependencyError(
+            f"{needed_for}: {package} is not installed: pip install 'dailymae-hf[{name}]'"
+        ) from error

@@ -1,6 +1,7 @@
 """The model card: a template filled with the facts that a run left in its folder, and nothing that was not measured."""
 
 import json
+import logging
 import re
 import shutil
 from collections.abc import Sequence
@@ -11,11 +12,13 @@ from typing import Any
 from huggingface_hub import ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from dailymae_hf.errors import HubError
+from dailymae_hf.errors import HubError, MissingDependencyError
 from dailymae_hf.hub.files import CURVES, RECONSTRUCTION, SCHEDULE, latest_reconstruction
 from dailymae_hf.hub.handwritten import join_card, keep_handwritten
 from dailymae_hf.hub.pictures import draw_curves, draw_schedule
 from dailymae_hf.run_files import CARD_NAME, FACTS_NAME, LOG_NAME, Result, read_log, read_result
+
+logger = logging.getLogger(__name__)
 
 TEMPLATES = Path(__file__).with_name("templates")
 # What the Hub's widget and `pipeline(model=NAME)` do with a repository. An autoencoder has no pipeline of its own: as a
@@ -43,10 +46,16 @@ def write_card(folder: Path) -> Path:
 
 
 def draw_pictures(folder: Path) -> None:
-    """Schedule, curves and the newest reconstruction, as `images/*.png` of the folder."""
-    draw_schedule(read_facts(folder)["stages"], folder / SCHEDULE)
-    if (folder / LOG_NAME).is_file():
-        draw_curves(read_log(folder / LOG_NAME), folder / CURVES)
+    """Schedule, curves and the newest reconstruction, as `images/*.png` of the folder.
+
+    A card without plots is written where they cannot be drawn, and a warning says what is missing.
+    """
+    try:
+        draw_schedule(read_facts(folder)["stages"], folder / SCHEDULE)
+        if (folder / LOG_NAME).is_file():
+            draw_curves(read_log(folder / LOG_NAME), folder / CURVES)
+    except MissingDependencyError as error:
+        logger.warning("%s: the model card has no plots: %s", folder, error)
     newest = latest_reconstruction(folder)
     if newest is not None:
         shutil.copyfile(newest, folder / RECONSTRUCTION)

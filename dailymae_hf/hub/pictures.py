@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from dailymae_hf.errors import extra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _GRAY, _BLUE, _ORANGE, _GREEN = "#555555", "#2f6fb5", "#d9822b", "#3a8f4d"
 
@@ -16,8 +18,11 @@ def draw_schedule(stages: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     Args:
         stages: in order, each with "epochs", "resolution" and "mask_ratio" (None where nothing is masked).
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
     """
-    figure = Figure(figsize=(7, 2.6), dpi=160, facecolor="white", layout="constrained")
+    figure = _figure(7, 2.6)
     axes = figure.add_subplot()
     edges = [0.0]
     for stage in stages:
@@ -38,7 +43,11 @@ def draw_schedule(stages: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def draw_curves(log: Sequence[Mapping[str, Any]], path: Path) -> bool:
-    """Losses and scores over the epochs, as a PNG; False, and no file, where the log has none of them."""
+    """Losses and scores over the epochs, as a PNG; False, and no file, where the log has none of them.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
     losses = _curves(log, {"loss": ("training", _BLUE), "eval_loss": ("validation", _ORANGE)})
     scores = _curves(
         log,
@@ -51,7 +60,7 @@ def draw_curves(log: Sequence[Mapping[str, Any]], path: Path) -> bool:
     panels = [(curves, title) for curves, title in ((losses, "loss"), (scores, "accuracy in %")) if curves]
     if not panels:
         return False
-    figure = Figure(figsize=(4 * len(panels), 2.8), dpi=160, facecolor="white", layout="constrained")
+    figure = _figure(4 * len(panels), 2.8)
     for number, (curves, title) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), number + 1)
         scale = 100 if curves is scores else 1
@@ -78,7 +87,14 @@ def _curves(
     return found
 
 
-def _label(axes: Axes, x: str, y: str) -> None:
+def _figure(width: float, height: float) -> "Figure":
+    """Sizes in inches."""
+    with extra("plots", "pictures of a run"):
+        from matplotlib.figure import Figure
+    return Figure(figsize=(width, height), dpi=160, facecolor="white", layout="constrained")
+
+
+def _label(axes: "Axes", x: str, y: str) -> None:
     axes.set_xlabel(x, color=_GRAY)
     axes.set_ylabel(y, color=_GRAY)
     axes.tick_params(colors=_GRAY)
@@ -87,6 +103,6 @@ def _label(axes: Axes, x: str, y: str) -> None:
     axes.set_xlim(left=0)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _save(figure: "Figure", path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_png(path)
+    figure.savefig(path)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from dailymae_hf.errors import extra
 from dailymae_hf.plan.estimate import LOADER, Estimate, StageEstimate
 
 
@@ -71,10 +72,11 @@ def draw_plan(
     estimates: Sequence[Estimate], path: str | Path, *, source: str, budget_seconds: float | None = None
 ) -> None:
     """Writes a PNG: one bar per schedule, a segment per stage, coloured by size and hatched where the loader limits."""
-    from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
+    with extra("plots", "the picture of a plan"):
+        from matplotlib import colormaps
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from matplotlib.patches import Patch
 
     longest = max(estimate.seconds for estimate in estimates)
     unit, name = (3600, "hours") if longest >= 2 * 3600 else (60, "minutes") if longest >= 120 else (1, "seconds")
