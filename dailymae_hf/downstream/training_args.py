@@ -2,8 +2,15 @@
 
 from dataclasses import dataclass, field
 
-from dailymae_hf.errors import RecipeError
+from dailymae_hf.keys import Allowed, check_values
 from dailymae_hf.training.training_args import DailyMAETrainingArguments
+
+CLASSIFIER_VALUES = {
+    "layer_decay": Allowed(above=0, at_most=1),
+    "min_learning_rate": Allowed(at_least=0),
+    "ema_decay": Allowed(above=0, below=1),
+    "lars_momentum": Allowed(at_least=0, below=1),
+}
 
 
 @dataclass
@@ -19,11 +26,8 @@ class ClassifierTrainingArguments(DailyMAETrainingArguments):
     ema_decay: float | None = field(default=None, metadata={"help": "Of an average of the weights, scored and saved."})
 
     def __post_init__(self) -> None:
+        check_values(self, CLASSIFIER_VALUES)
         super().__post_init__()
-        if not 0 < self.layer_decay <= 1:
-            raise RecipeError(f"layer_decay: {self.layer_decay} is not in (0, 1]")
-        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
-            raise RecipeError(f"ema_decay: {self.ema_decay} is not in (0, 1)")
 
 
 @dataclass

@@ -26,7 +26,7 @@ from dailymae_hf.model.positions import positions_on
 
 # (width, layers, heads) of encoder and decoder. Base to huge are MAE's; its decoder is 512 wide with 8 layers whatever
 # the encoder. Tiny and small are the usual ViT-Ti and ViT-S with a decoder that stays smaller than the encoder.
-_SIZES = {
+SIZES = {
     "tiny": ((192, 12, 3), (128, 4, 4)),
     "small": ((384, 12, 6), (256, 4, 8)),
     "base": ((768, 12, 12), (512, 8, 16)),
@@ -44,9 +44,9 @@ def mae_config(size: str = "base", **overrides: Any) -> ViTMAEConfig:
     Differs from `ViTMAEConfig()` in what MAE's code says: LayerNorm eps 1e-6, normalised pixel loss. `overrides` are
     `ViTMAEConfig` fields and win. Raises `RecipeError` for an unknown size or field.
     """
-    if size not in _SIZES:
-        raise RecipeError(f"size: {size!r} is not one of {', '.join(_SIZES)}")
-    (width, layers, heads), (decoder_width, decoder_layers, decoder_heads) = _SIZES[size]
+    if size not in SIZES:
+        raise RecipeError(f"size: {size!r} is not one of {', '.join(SIZES)}")
+    (width, layers, heads), (decoder_width, decoder_layers, decoder_heads) = SIZES[size]
     fields = {
         "hidden_size": width,
         "num_hidden_layers": layers,

@@ -1,7 +1,6 @@
 """The scores of a classifier on files, on other qualities and sizes of the same images, and on the originals."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import AutoImageProcessor, AutoModelForImageClassification
@@ -17,20 +16,10 @@ from dailymae_hf.downstream.compression_shift import (
     write_variant,
 )
 from dailymae_hf.downstream.trainer import ClassifierTrainer
-from dailymae_hf.downstream.training_args import ClassifierTrainingArguments
 from dailymae_hf.hub.fetch import fetched
-from dailymae_hf.recipe.downstream import EvaluationArguments
-from dailymae_hf.recipe.recipe import Recipe
+from dailymae_hf.recipe.downstream import EvaluationArguments, EvaluationRecipe
 from dailymae_hf.run_files import RECIPE_NAME, append_log
 from dailymae_hf.training.ranks import end_ranks
-
-
-@dataclass(kw_only=True)
-class EvaluationRecipe(Recipe):
-    """What `dailymae evaluate` reads."""
-
-    evaluation: EvaluationArguments
-    training: ClassifierTrainingArguments
 
 
 def build_trainer(recipe: EvaluationRecipe) -> ClassifierTrainer:

@@ -1,33 +1,19 @@
 """Fine-tuning: the recipe, its trainer, and the run that leaves a classifier."""
 
-from dataclasses import dataclass
-
 from transformers import set_seed
 
 from dailymae_hf.downstream.classifier import build_classifier
 from dailymae_hf.downstream.dataset_facts import check_classes, class_names, image_statistics
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.trainer import ClassifierTrainer
-from dailymae_hf.downstream.training_args import ClassifierTrainingArguments
 from dailymae_hf.hub.fetch import fetched
-from dailymae_hf.recipe.downstream import AugmentationArguments, ClassifierArguments, LabelledDataArguments
-from dailymae_hf.recipe.recipe import Recipe
+from dailymae_hf.recipe.downstream import FinetuneRecipe
 from dailymae_hf.recipe.run_folder import keep_recipe, release
 from dailymae_hf.recipe.summary import scored
 from dailymae_hf.run_files import Result, scores_of
 from dailymae_hf.training.augment import Mixing, ThreeAugment
 from dailymae_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from dailymae_hf.training.ranks import end_ranks
-
-
-@dataclass(kw_only=True)
-class FinetuneRecipe(Recipe):
-    """What `dailymae finetune` reads."""
-
-    model: ClassifierArguments
-    data: LabelledDataArguments
-    augmentation: AugmentationArguments
-    training: ClassifierTrainingArguments
 
 
 def build_trainer(recipe: FinetuneRecipe) -> ClassifierTrainer:

@@ -1,26 +1,14 @@
 """Nearest neighbours of frozen features: the recipe and the run. Nothing is trained."""
 
-from dataclasses import dataclass
-
 from dailymae_hf.downstream.dataset_facts import class_names, image_statistics
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.features import collect_features, frozen_encode
 from dailymae_hf.hub.fetch import fetched
-from dailymae_hf.recipe.downstream import EncoderArguments, LabelledDataArguments, NeighbourArguments
-from dailymae_hf.recipe.recipe import Recipe
+from dailymae_hf.recipe.downstream import KnnRecipe
 from dailymae_hf.run_files import RECIPE_NAME, Result, append_log, write_result
 from dailymae_hf.training.knn import knn_accuracy
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
 from dailymae_hf.training.ranks import end_ranks
-
-
-@dataclass(kw_only=True)
-class KnnRecipe(Recipe):
-    """What `dailymae knn` reads."""
-
-    model: EncoderArguments
-    data: LabelledDataArguments
-    neighbours: NeighbourArguments
 
 
 def run(recipe: KnnRecipe) -> Result:

@@ -1,6 +1,5 @@
 """The linear probe: the recipe, its trainer, and the run that leaves a classifier with the probe folded in."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from transformers import set_seed
@@ -10,25 +9,13 @@ from dailymae_hf.downstream.dataset_facts import check_classes, class_names, ima
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.features import FeatureTable, as_it_is, collect_features
 from dailymae_hf.downstream.probe import LinearProbe, LinearProbeTrainer
-from dailymae_hf.downstream.training_args import ProbeTrainingArguments
 from dailymae_hf.hub.fetch import fetched
-from dailymae_hf.recipe.downstream import EncoderArguments, LabelledDataArguments, ProbeArguments
-from dailymae_hf.recipe.recipe import Recipe
+from dailymae_hf.recipe.downstream import LinearProbeRecipe
 from dailymae_hf.recipe.run_folder import keep_recipe, release
 from dailymae_hf.recipe.summary import scored
 from dailymae_hf.run_files import Result, scores_of
 from dailymae_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from dailymae_hf.training.ranks import end_ranks
-
-
-@dataclass(kw_only=True)
-class LinearProbeRecipe(Recipe):
-    """What `dailymae linear-probe` reads."""
-
-    model: EncoderArguments
-    data: LabelledDataArguments
-    probe: ProbeArguments
-    training: ProbeTrainingArguments
 
 
 def build_trainer(recipe: LinearProbeRecipe) -> LinearProbeTrainer:

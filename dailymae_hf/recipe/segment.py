@@ -1,6 +1,5 @@
 """Semantic segmentation with a linear head on patch tokens: the recipe, its trainer, and the run."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from transformers import set_seed
@@ -10,21 +9,12 @@ from dailymae_hf.downstream.dataset_facts import image_statistics
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.masked_images import MaskedImages
 from dailymae_hf.downstream.segmentation import SegmentationTrainer, build_segmenter
-from dailymae_hf.recipe.downstream import MaskedDataArguments, SegmentationArguments
-from dailymae_hf.recipe.recipe import Recipe
+from dailymae_hf.recipe.downstream import SegmentationRecipe
 from dailymae_hf.recipe.run_folder import release
 from dailymae_hf.recipe.summary import scored
 from dailymae_hf.run_files import Result, scores_of
 from dailymae_hf.training.callbacks import LogFileCallback, ThroughputCallback
 from dailymae_hf.training.ranks import end_ranks
-
-
-@dataclass(kw_only=True)
-class SegmentationRecipe(Recipe):
-    """What `dailymae segment` reads."""
-
-    model: SegmentationArguments
-    data: MaskedDataArguments
 
 
 def build_trainer(recipe: SegmentationRecipe) -> SegmentationTrainer:

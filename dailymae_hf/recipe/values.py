@@ -34,9 +34,13 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
     return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
 
 
+def _plain_type(annotation: Any) -> Any:
+    return get_origin(annotation) or annotation
+
+
 def _convert_one(value: Any, annotation: Any) -> Any:
     """`value` as `annotation`, which is no union; MISSING where it does not fit."""
-    plain = get_origin(annotation) or annotation
+    plain = _plain_type(annotation)
     if plain in (list, tuple) and isinstance(value, list | tuple):
         return _convert_items(value, plain, get_args(annotation))
     if plain is float and isinstance(value, int) and not isinstance(value, bool):
@@ -67,6 +71,9 @@ def _convert_items(value: Sequence[Any], kind: Callable[[Any], Any], arguments: 
             return MISSING
         items.append(converted)
     return kind(items)
+
+
+_DEEPEST = 20  # lists and mappings inside each other; a recipe has four
 
 
 class _Loader(yaml.SafeLoader):
@@ -102,6 +109,17 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 
 def _parse(text: str) -> Any:
+    """The value of a YAML text. What is nested beyond any use, or repeats itself inside itself, is refused at once."""
+    depth, words = 0, set()
+    for event in yaml.parse(text, Loader=_Loader):
+        line = event.start_mark.line + 1
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise RecipeError(f"line {line}: nested more than {_DEEPEST} deep")
+        if isinstance(event, yaml.ScalarEvent):
+            words.add(event.anchor)
+        elif isinstance(event, yaml.AliasEvent) and event.anchor not in words:
+            raise RecipeError(f"line {line}: *{event.anchor} stands for a list or mapping; write it out")
     return yaml.load(text, Loader=_Loader)
 
 
@@ -110,9 +128,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RecipeError(f"{path}: no such recipe")
     try:
-        values = _parse(path.read_text())
+        values = _parse(path.read_text(encoding="utf-8"))
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: byte {error.start} is not UTF-8 text") from None
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: not readable as YAML: {error}") from error
     if not isinstance(values, dict):
@@ -120,35 +140,54 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def split_overrides(words: Sequence[str]) -> list[tuple[str, str | None]]:
-    """`--key value`, `--key=value` and `--flag` as pairs; several words after a key make a YAML list."""
-    pairs: list[tuple[str, list[str] | None]] = []
+def split_overrides(words: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """`--key value`, `--key=value`, `--flag` and `--key several values` as pairs of the key and its words."""
+    pairs: list[tuple[str, list[str]]] = []
     for word in words:
         if word.startswith("--"):
             key, equals, value = word[2:].partition("=")
-            pairs.append((key, [value] if equals else None))
+            pairs.append((key, [value] if equals else []))
         elif not pairs:
             raise RecipeError(f"command line: {word!r} follows no --key")
         else:
-            key, earlier = pairs[-1]
-            pairs[-1] = (key, [*(earlier or []), word])
-    return [(k, None if v is None else v[0] if len(v) == 1 else f"[{', '.join(v)}]") for k, v in pairs]
+            pairs[-1][1].append(word)
+    return pairs
 
 
-def from_word(raw: str | None, annotation: Any, name: str) -> Any:
-    """A command-line word as YAML, or as the plain string it is where only that fits (`--run_name 7`)."""
-    if raw is None:
+def from_words(words: Sequence[str], annotation: Any, name: str) -> Any:
+    """What a command line says of a key: true without a word, the value of one, a list of several.
+
+    Raises:
+        RecipeError: the value is of another type, or there are several words for a key that takes one.
+    """
+    if not words:
         return convert(True, annotation, name)
+    if len(words) == 1:
+        return _from_word(words[0], annotation, name)
+    if not any(plain in (Any, list, tuple) for plain in map(_plain_type, _alternatives(annotation))):
+        text = " ".join(words)
+        raise RecipeError(f"{name}: takes one value, and {len(words)} words follow it; with quotes, {text!r} is one")
     try:
-        value = _parse(raw)
-    except yaml.YAMLError:
-        value = raw
-    try:
-        return convert(value, annotation, name)
+        return convert([_value_of(word) for word in words], annotation, name)
     except RecipeError:
-        if any(_convert_one(raw, attempt) is not MISSING for attempt in _alternatives(annotation)):
-            return raw
+        return convert(list(words), annotation, name)
+
+
+def _from_word(word: str, annotation: Any, name: str) -> Any:
+    """A word as YAML, or as the plain string it is where only that fits (`--run_name 7`)."""
+    try:
+        return convert(_value_of(word), annotation, name)
+    except RecipeError:
+        if any(_convert_one(word, attempt) is not MISSING for attempt in _alternatives(annotation)):
+            return word
         raise
+
+
+def _value_of(word: str) -> Any:
+    try:
+        return _parse(word)
+    except (yaml.YAMLError, RecipeError):
+        return word
 
 
 def with_part(whole: Any, path: list[str], value: Any) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The arguments of a pretraining run: transformers' own, with MAE's defaults and five more."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -9,9 +8,19 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import SchedulerType
 
 from dailymae_hf.errors import RecipeError
+from dailymae_hf.keys import Allowed, check_values
 from dailymae_hf.schedule import check_keys, scaled_learning_rate
+from dailymae_hf.training.stock_arguments import STOCK_VALUES, check_compile_backend, check_trackers
 
 WARMUP_SHARE = 40 / 800  # MAE's warm-up, as a share of its run
+
+# Beside the fields and not in them: `HfArgumentParser` hands their metadata on to argparse.
+OWN_VALUES = {
+    "base_learning_rate": Allowed(above=0),
+    "warmup_epochs": Allowed(at_least=0),
+    "decoder_keep": Allowed(above=0, at_most=1),
+    "lr_scheduler_type": Allowed(choices=("cosine",)),
+}
 
 
 @dataclass
@@ -98,12 +107,6 @@ class DailyMAETrainingArguments(TrainingArguments):
             super().__post_init__()
         except ValueError as error:  # the stock checks' sentences name the argument
             raise RecipeError(str(error)) from error
-        kind = SchedulerType(self.lr_scheduler_type)
-        if kind != SchedulerType.COSINE:
-            raise RecipeError(
-                f"lr_scheduler_type: {kind.value!r} is not there, only 'cosine' is; "
-                "warmup_epochs and num_train_epochs set its length"
-            )
         if self.resolution_schedule is not None:
             check_keys(self.resolution_schedule)
         if given_rate is None:
@@ -115,25 +118,9 @@ class DailyMAETrainingArguments(TrainingArguments):
         return int(self.per_device_train_batch_size * self.world_size * self.gradient_accumulation_steps)
 
     def _check_numbers(self) -> None:
-        for name, low, high in (
-            ("base_learning_rate", 0, math.inf),
-            ("num_train_epochs", 0, math.inf),
-            ("per_device_train_batch_size", 0, math.inf),
-            ("gradient_accumulation_steps", 0, math.inf),
-            ("adam_beta1", 0, 1),
-            ("adam_beta2", 0, 1),
-        ):
-            value = getattr(self, name)
-            if not low < value < high:
-                raise RecipeError(f"{name}: {value} is not above {low}" + (f" and below {high}" if high == 1 else ""))
-        if not 0 < self.decoder_keep <= 1:
-            raise RecipeError(f"decoder_keep: {self.decoder_keep} is not above 0 and at most 1")
-        if self.weight_decay < 0:
-            raise RecipeError(f"weight_decay: {self.weight_decay} is below 0")
-        if self.learning_rate is not None and self.learning_rate <= 0:
-            raise RecipeError(f"learning_rate: {self.learning_rate} is not above 0")
-        if self.warmup_epochs is not None and self.warmup_epochs < 0:
-            raise RecipeError(f"warmup_epochs: {self.warmup_epochs} is below 0")
+        check_values(self, STOCK_VALUES | OWN_VALUES)
+        check_trackers(self.report_to)
+        check_compile_backend(self.torch_compile_backend)
         if self.warmup_epochs is not None and self.max_steps <= 0 and self.warmup_epochs > self.num_train_epochs:
             raise RecipeError(
                 f"warmup_epochs: {self.warmup_epochs} epochs of warm-up in a run of {self.num_train_epochs} "

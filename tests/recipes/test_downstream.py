@@ -190,7 +190,7 @@ def test_shipped_recipes_load_and_open_with_their_command(path):
         ("finetune", ("--pooling", "max"), "pooling"),
         ("finetune", ("--model_name_or_path", ""), "model_name_or_path is missing"),
         ("finetune", ("--class_names", "[a, b]"), "class_names: 2 names"),
-        ("knn", ("--k", "0", "5"), "k >= 1"),
+        ("knn", ("--k", "0", "5"), "k: 0 is below 1"),
     ],
 )
 def test_what_cannot_be_is_named(place, tmp_path, name, words, message):
