@@ -3,6 +3,9 @@
 #
 #   scripts/bootstrap.sh                      does what is missing; under a second when nothing is
 #   PYTHON=python3.12 scripts/bootstrap.sh    with this interpreter (3.11 or newer)
+#   TORCH=cuda scripts/bootstrap.sh           with a torch for CUDA, or `cpu` for one without; where it is not said, a
+#                                             machine with an NVIDIA GPU gets CUDA. Say it where an image is built or on
+#                                             a login node: what was asked for and cannot be had is an error.
 #
 # Needs root or sudo only when a system package is missing. Reads nothing from the terminal but sudo's password.
 set -euo pipefail
@@ -13,6 +16,8 @@ venv=$root/.venv
 stamp=$venv/.bootstrap-stamp
 kernel_stamp=$venv/.kernel-stamp
 
+case ${TORCH:=} in "" | cpu | cuda) ;; *) printf 'set-up stopped: TORCH=%s is neither cpu nor cuda\n' "$TORCH" >&2; exit 1 ;; esac
+
 say() { printf '==> %s\n' "$*"; }
 fail() { printf '\nset-up stopped: %s\n' "$*" >&2; exit 1; }
 
@@ -21,6 +26,15 @@ fail() { printf '\nset-up stopped: %s\n' "$*" >&2; exit 1; }
 # The folder is part of it because a virtual environment that was moved does not work.
 installed_from() { { cat constraints.txt pyproject.toml scripts/bootstrap.sh; echo "$root"; } | sha256sum; }
 kernel_built_from() { cat setup.py dailymae_hf/_native/*.[ch] dailymae_hf/_native/*/*.[ch] | sha256sum; }
+
+# `cuda` or `cpu`: the kind of torch that .venv has; nothing where it has none.
+torch_kind() {
+    "$venv/bin/python" -c 'import importlib.util as u, runpy
+spec = u.find_spec("torch")
+path = spec and spec.submodule_search_locations[0] + "/version.py"
+print("" if not spec else "cuda" if runpy.run_path(path)["cuda"] else "cpu")' 2> /dev/null
+}
+torch_is_wanted() { [ -z "$TORCH" ] || [ "$TORCH" = "$(torch_kind)" ]; }
 
 python_is_wanted() {
     [ -z "${PYTHON:-}" ] || [ "$(base_python "$PYTHON")" = "$(base_python "$venv/bin/python")" ]
@@ -33,7 +47,8 @@ build_kernel() {
     kernel_built_from > "$kernel_stamp"
 }
 
-if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$(installed_from)" ] && python_is_wanted; then
+if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$(installed_from)" ] && python_is_wanted &&
+    torch_is_wanted; then
     [ "$(cat "$kernel_stamp" 2>/dev/null)" = "$(kernel_built_from)" ] || build_kernel
     exit 0
 fi
@@ -64,16 +79,14 @@ trap 'rm -rf "$ffcv_build"' EXIT
 export PKG_CONFIG_PATH=$ffcv_build${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
 
 describe_opencv() {
-    local prefix=/usr
-    [ -d "${CONDA_PREFIX:-/nonexistent}/include/opencv4" ] && prefix=$CONDA_PREFIX
     mkdir -p "$ffcv_build/opencv2"
     printf '#include <opencv2/core.hpp>\n#include <opencv2/imgproc.hpp>\n' > "$ffcv_build/opencv2/opencv.hpp"
     cat > "$ffcv_build/opencv4.pc" << END
 Name: opencv4
 Description: the two modules of OpenCV that ffcv calls
 Version: 4
-Cflags: -I$ffcv_build -I$prefix/include/opencv4
-Libs: -L$prefix/lib -lopencv_imgproc -lopencv_core
+Cflags: -I$ffcv_build -I/usr/include/opencv4
+Libs: -lopencv_imgproc -lopencv_core
 END
 }
 
@@ -120,7 +133,7 @@ install_system_packages() {
     packages=$(system_packages "$1" | tr '\n' ' ')
     command -v apt-get > /dev/null || fail "this is neither Debian nor Ubuntu. Install the like of these packages:
     $packages
-or make the conda environment of environment.yml, activate it, and try again."
+or install the wheel, which needs none of them: see docs/install.md."
     if [ "$(id -u)" != 0 ]; then
         # Without a terminal nobody could type a password.
         if command -v sudo > /dev/null && { [ -t 0 ] || sudo -n true 2> /dev/null; }; then
@@ -128,7 +141,7 @@ or make the conda environment of environment.yml, activate it, and try again."
         else
             fail "system packages are missing and this is not root. Ask an administrator for
     apt-get install --no-install-recommends $packages
-or make the conda environment of environment.yml, which needs no root, activate it, and try again."
+or install the wheel, which needs neither root nor a compiler: see docs/install.md."
         fi
     fi
     say "installing system packages: $packages"
@@ -141,7 +154,7 @@ or make the conda environment of environment.yml, which needs no root, activate 
 
 cv2_can_be_loaded() { # the libraries that the opencv-python wheel does not bring along
     local known
-    known=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2> /dev/null; ls "${CONDA_PREFIX:-/nonexistent}/lib" 2> /dev/null || true)
+    known=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2> /dev/null || true)
     [[ $known == *libGL.so.1* && $known == *libgthread-2.0.so.0* ]]
 }
 
@@ -166,23 +179,26 @@ rm -f "$stamp"
 pip() { "$venv/bin/python" -m pip "$1" --disable-pip-version-check --quiet "${@:2}" < /dev/null; }
 
 install_torch() {
-    local version
+    local version kind=$TORCH
     version=$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' constraints.txt)
-    if [ -n "$("$venv/bin/python" -m pip freeze 2> /dev/null | grep "^torch==$version")" ]; then return; fi
-    if nvidia-smi -L > /dev/null 2>&1; then
+    if "$venv/bin/python" -m pip freeze 2> /dev/null | grep -q "^torch==$version" && torch_is_wanted; then return; fi
+    [ -n "$kind" ] || { nvidia-smi -L > /dev/null 2>&1 && kind=cuda || kind=cpu; }
+    if [ "$kind" = cuda ]; then
         say "installing torch $version with CUDA (some gigabytes)"
+        pip install --force-reinstall --no-deps "torch==$version" -c constraints.txt
         pip install "torch==$version" -c constraints.txt
-        return
+    else
+        say "installing torch $version for the CPU"
+        # Where the configured index has no CPU wheels, PyTorch's own has.
+        pip install "torch==$version+cpu" -c constraints.txt 2> /dev/null ||
+            pip install "torch==$version+cpu" -c constraints.txt --retries 1 --timeout 30 \
+                --extra-index-url https://download.pytorch.org/whl/cpu 2> /dev/null || {
+            [ -z "$TORCH" ] || fail "TORCH=cpu: no index that can be reached has torch $version for the CPU"
+            say "no CPU wheel of torch can be reached; taking the plain one (some gigabytes)"
+            pip install "torch==$version" -c constraints.txt
+        }
     fi
-    say "installing torch $version for the CPU"
-    # Where the configured index has no CPU wheels, PyTorch's own has; where neither is to be had, the plain wheel
-    # works on a CPU too.
-    pip install "torch==$version+cpu" -c constraints.txt 2> /dev/null ||
-        pip install "torch==$version+cpu" -c constraints.txt --retries 1 --timeout 30 \
-            --extra-index-url https://download.pytorch.org/whl/cpu 2> /dev/null || {
-        say "no CPU wheel of torch can be reached; taking the plain one (some gigabytes)"
-        pip install "torch==$version" -c constraints.txt
-    }
+    torch_is_wanted || fail "TORCH=$TORCH: the package index gave a torch $version for $(torch_kind)"
 }
 
 pip install "$(grep -o '^setuptools==[^ ]*' constraints.txt)" wheel
@@ -193,7 +209,7 @@ pip install --no-deps --no-cache-dir --use-pep517 --no-build-isolation "$(grep -
 pip install -c constraints.txt --use-pep517 --no-build-isolation -e '.[ffcv,demo,onnx,test,lint]'
 kernel_built_from > "$kernel_stamp"
 say "checking that it loads"
-"$venv/bin/python" -c 'import ffcv, torch, transformers, dailymae_hf' ||
+"$venv/bin/python" -c 'import ffcv, torch, transformers; from dailymae_hf import _native; _native.load()' ||
     fail "the packages are installed but cannot be loaded (see above)"
 installed_from > "$stamp"
 say "ready: $("$venv/bin/python" --version), torch $("$venv/bin/python" -c 'import torch; print(torch.__version__)')"

@@ -23,7 +23,7 @@ from scripts.demo_photographs import cut_tiles
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 # Set-up and tools of others: nothing of ours to check in them.
-OTHERS = {"apt-get", "conda", "git", "hf", "pip"}
+OTHERS = {"apt-get", "git", "hf", "pip"}
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
