@@ -75,7 +75,9 @@ class Result:
 
 def scores_of(metrics: Mapping[str, float]) -> dict[str, float]:
     """What a Trainer's evaluation returned, under the scores' own names: `eval_accuracy` is `accuracy`."""
-    return {name.removeprefix("eval_"): value for name, value in metrics.items() if name.startswith("eval_")}
+    speed = ("eval_runtime", "eval_samples_per_second")
+    named = {name: value for name, value in metrics.items() if name.startswith("eval_") and name not in speed}
+    return {name.removeprefix("eval_"): value for name, value in named.items()}
 
 
 def write_result(folder: str | Path, result: Result) -> Path:

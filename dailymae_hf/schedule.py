@@ -322,6 +322,11 @@ def learning_rate_factor(step: float, warmup_steps: float, total_steps: float) -
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def warmup_cosine(warmup_steps: float, total_steps: float) -> Callable[[int], float]:
-    """`learning_rate_factor` of one run, as `torch.optim.lr_scheduler.LambdaLR` takes it."""
-    return lambda step: learning_rate_factor(step, warmup_steps, total_steps)
+def warmup_cosine(warmup_steps: float, total_steps: float, floor: float = 0.0) -> Callable[[int], float]:
+    """`learning_rate_factor` of one run, as torch's `LambdaLR` takes it; the cosine ends at `floor`."""
+
+    def factor(step: int) -> float:
+        share = learning_rate_factor(step, warmup_steps, total_steps)
+        return share if step < warmup_steps else floor + (1 - floor) * share
+
+    return factor

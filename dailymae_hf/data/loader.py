@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from dailymae_hf._native import status_message
+from dailymae_hf.data.beton import Beton
 from dailymae_hf.data.prefetch import Batch, EpochIterator
 from dailymae_hf.data.sampler import BatchPlan
 from dailymae_hf.data.shards import BetonSource, open_betons
@@ -43,7 +44,8 @@ class BetonLoader:
 
     Args:
         path: a .beton written by `write_beton` or by stock ffcv; the first image field and, where there is one, an
-            integer field are read. Several files are read as one: a pattern (`train-*.beton`) or a list.
+            integer field are read. Several files are read as one: a pattern (`train-*.beton`) or a list. A file that is
+            open already (`open_betons`) is not opened again.
         batch_size: rows per batch of this rank.
         resolution: side of the output in pixels.
         num_workers: threads that decode; None takes the cores divided by the ranks on this machine. More than the
@@ -69,7 +71,7 @@ class BetonLoader:
 
     def __init__(
         self,
-        path: BetonSource,
+        path: BetonSource | Beton,
         batch_size: int,
         *,
         resolution: int,
@@ -104,7 +106,7 @@ class BetonLoader:
         self.plan = BatchPlan(len(self.dataset), batch_size, rank, world_size, drop_last)
         if len(self.plan) == 0:
             raise BetonError(
-                f"{path}: holds {len(self.dataset)} samples, fewer than one batch of {world_size} x {batch_size}"
+                f"{self.path}: holds {len(self.dataset)} samples, fewer than one batch of {world_size} x {batch_size}"
             )
         self.batch_size = batch_size
         self.seed = seed

@@ -18,7 +18,6 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from dailymae_hf.data.beton import Beton, open_beton
-from dailymae_hf.data.pixel_statistics import pooled
 from dailymae_hf.errors import BetonError
 
 BetonSource = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -86,7 +85,7 @@ def find_betons(source: BetonSource) -> list[Path]:
     return found
 
 
-def open_betons(source: BetonSource) -> Beton:
+def open_betons(source: BetonSource | Beton) -> Beton:
     """`open_beton` for a path, a pattern or a list: one file's tables, or those of all files as one `BetonSet`.
 
     Files written with `dailymae write --shard I/N` are put in the order of I, and all N must be there.
@@ -94,6 +93,8 @@ def open_betons(source: BetonSource) -> Beton:
     Raises:
         BetonError: a file is damaged, a shard is missing, or two files do not fit each other (fields, classes).
     """
+    if isinstance(source, Beton):
+        return source
     paths = find_betons(source)
     files = _in_order([open_beton(path) for path in paths])
     if len(files) == 1:
@@ -155,7 +156,7 @@ def _require_fit(first: Beton, other: Beton) -> None:
         raise BetonError(f"{other.path}: its fields {theirs} are not those of {first.path}, {ours}")
     if (
         other.image_field.column != first.image_field.column
-        or other.image_field.field_magic != first.image_field.field_magic
+        or other.image_field.is_packed != first.image_field.is_packed
     ):
         raise BetonError(f"{other.path}: stores images in another way than {first.path}; convert one of them")
     if other.class_names != first.class_names:
@@ -168,7 +169,11 @@ def _facts(all_facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     facts = {key: value for key, value in first.items() if all(f.get(key) == value for f in all_facts)}
     facts |= {key: sum(f[key] for f in all_facts) for key in _COUNTS if all(key in f for f in all_facts)}
     if "measured_pixels" in facts:
-        facts |= pooled(all_facts)
+        weights = np.array([f["measured_pixels"] for f in all_facts], dtype=float)[:, None] / facts["measured_pixels"]
+        means, stds = (np.array([f[key] for f in all_facts]) for key in ("mean", "std"))
+        mean = (weights * means).sum(axis=0)
+        std = np.sqrt((weights * (stds**2 + means**2)).sum(axis=0) - mean**2)
+        facts |= {"mean": mean.round(4).tolist(), "std": std.round(4).tolist()}
     facts.pop("shard", None)
     return facts
 

@@ -1,6 +1,6 @@
 """Frozen features of a whole file: what kNN and the fast linear probe look at instead of images."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from tqdm import tqdm
 from dailymae_hf.downstream.classifier import build_classifier, pooled_features
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.model.modeling import DailyMAEForPreTraining
+from dailymae_hf.training.beton_trainer import BetonTrainer
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
 
@@ -53,12 +54,11 @@ def frozen_encode(encoder: DailyMAEForPreTraining, pooling: Literal["mean", "cls
     return lambda pixel_values: pooled_features(classifier, pixel_values)
 
 
-@torch.no_grad()
-def collect_features(trainer: Any, loader: Iterable[Any], encode: Encode, *, name: str) -> FeatureTable:
+def collect_features(trainer: BetonTrainer, loader: Any, encode: Encode, *, name: str) -> FeatureTable:
     """Encode a loader's labelled images, each once; the same table on every rank.
 
     Args:
-        trainer: a `DailyMAETrainer`, for its device, precision, normalisation and ranks.
+        trainer: for its device, precision, normalisation and ranks.
         loader: a loader of fixed crops with "index" and "labels" (`trainer.fixed_loader`).
         encode: normalised images -> (B, D).
         name: what the progress bar says.
@@ -66,18 +66,14 @@ def collect_features(trainer: Any, loader: Iterable[Any], encode: Encode, *, nam
     Raises:
         RecipeError: the file has no labels.
     """
-    device = trainer.args.device
-    columns: list[tuple[torch.Tensor, ...]] = []
-    hidden = trainer.args.disable_tqdm or not trainer.is_world_process_zero()
-    for batch in tqdm(loader, desc=name, unit=" batches", disable=hidden):
+
+    def row(batch: dict[str, torch.Tensor]) -> torch.Tensor:
         if "labels" not in batch:
             raise RecipeError(f"{name}: the file has no labels")
-        pixel_values = trainer.normalize(batch["pixel_values"].to(device))
-        with trainer.accelerator.autocast():
-            features = encode(pixel_values).float()
-        columns.append((features, batch["labels"].to(device), batch["index"].to(device)))
-    features, labels, index = (torch.cat(column) for column in zip(*columns, strict=True))
-    # One gather for both: class numbers are exact in float32.
-    _, rows = trainer.gather_samples(index, torch.cat([features, labels.float().unsqueeze(1)], dim=1))
+        # One gather for both: class numbers are exact in float32.
+        return torch.cat([encode(batch["pixel_values"]).float(), batch["labels"].float().unsqueeze(1)], dim=1)
+
+    hidden = trainer.args.disable_tqdm or not trainer.is_world_process_zero()
+    _, rows = trainer.rows_by_sample(tqdm(loader, desc=name, unit=" batches", disable=hidden), row)
     rows = rows[rows[:, -1] >= 0].cpu()
     return FeatureTable(rows[:, :-1].contiguous(), rows[:, -1].long())

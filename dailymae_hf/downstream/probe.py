@@ -11,10 +11,11 @@ from dailymae_hf.downstream.classifier import pooled_features
 from dailymae_hf.downstream.trainer import ClassifierTrainer
 from dailymae_hf.downstream.training_args import ProbeTrainingArguments
 from dailymae_hf.model.flops import encode_flops
-from dailymae_hf.training.optim import LARS
+from dailymae_hf.training.optim import Groups, decay_groups
+from dailymae_hf.training.probe_head import ProbeHead
 
 
-class LinearProbe(nn.Module):
+class LinearProbe(ProbeHead):
     """BatchNorm without affine and a linear head on what a frozen classifier's own head would read, as MAE has it.
 
     Args:
@@ -23,13 +24,8 @@ class LinearProbe(nn.Module):
     """
 
     def __init__(self, classifier: PreTrainedModel) -> None:
-        super().__init__()
+        super().__init__(classifier.config.hidden_size, classifier.config.num_labels)
         self.classifier = classifier.requires_grad_(False)
-        width, classes = classifier.config.hidden_size, classifier.config.num_labels
-        self.norm = nn.BatchNorm1d(width, affine=False, eps=1e-6)
-        self.head = nn.Linear(width, classes)
-        nn.init.trunc_normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
 
     @property
     def config(self) -> Any:
@@ -41,7 +37,7 @@ class LinearProbe(nn.Module):
         self.classifier.eval()
         return self
 
-    def forward(
+    def forward(  # type: ignore[override]
         self, pixel_values: torch.Tensor | None = None, features: torch.Tensor | None = None
     ) -> ImageClassifierOutput:
         """Logits of images (B, 3, S, S), or of features (B, hidden_size) that were computed before."""
@@ -49,7 +45,7 @@ class LinearProbe(nn.Module):
             assert pixel_values is not None
             with torch.no_grad():
                 features = pooled_features(self.classifier, pixel_values)
-        return ImageClassifierOutput(logits=self.head(self.norm(features.float())))
+        return ImageClassifierOutput(logits=super().forward(features.float()))
 
     @torch.no_grad()
     def fold(self) -> PreTrainedModel:
@@ -76,14 +72,11 @@ class LinearProbeTrainer(ClassifierTrainer):
         config: Any = self.core_model.config
         return 1 + (size // config.patch_size) ** 2, encode_flops(config, size)
 
-    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """LARS over the head, without weight decay on the bias."""
-        if self.optimizer is None:
-            assert self.args.learning_rate is not None
-            self.optimizer = LARS(
-                self.core_model.head.parameters(),
-                lr=self.args.learning_rate,
-                weight_decay=self.args.weight_decay,
-                momentum=self.args.lars_momentum,
-            )
-        return self.optimizer
+    def parameter_groups(self, model: nn.Module) -> Groups:
+        """The head's parameters; there is nothing else to train."""
+        assert self.args.learning_rate is not None
+        named = self.core_model.named_parameters()
+        return decay_groups(named, learning_rate=self.args.learning_rate, weight_decay=self.args.weight_decay)
+
+    def model_facts(self) -> dict[str, Any]:
+        return super().model_facts() | {"layer_decay": None}

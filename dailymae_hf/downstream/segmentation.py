@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 from transformers import ViTConfig, ViTMAEForPreTraining, ViTModel, ViTPreTrainedModel
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
 from dailymae_hf.downstream.encoder import classifier_fields, copy_encoder
 from dailymae_hf.downstream.masked_images import IGNORED, masked_batch
 from dailymae_hf.downstream.metrics import MeanIoU
-from dailymae_hf.training.mae_trainer import DailyMAETrainer
+from dailymae_hf.training.beton_trainer import BetonTrainer
+from dailymae_hf.training.evaluation import evaluation_mode
 
 
 class LinearSegmenter(ViTPreTrainedModel):
@@ -76,39 +78,32 @@ def build_segmenter(
     return model
 
 
-class SegmentationTrainer(DailyMAETrainer):
+class SegmentationTrainer(BetonTrainer):
     """Trains a `LinearSegmenter` on `MaskedImages` and scores mean IoU and pixel accuracy."""
 
-    def evaluate(
-        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
-    ) -> dict[str, float]:
-        """Mean IoU and pixel accuracy over the validation images; every image is counted once."""
-        with self.stopwatch.pause():
-            dataset = self.eval_dataset if eval_dataset is None else eval_dataset
-            metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.score(dataset).items()}
-            self.log(metrics)
-            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-            return metrics
+    card_kind = "segmentation"
 
-    @torch.no_grad()
-    def score(self, dataset: Any) -> dict[str, float]:
-        """`mean_iou` and `pixel_accuracy` of a data set of "pixel_values" and "labels", the same on every rank.
-
-        Logits are upsampled to each mask's own size, and all pixels of the data set are counted together.
-        """
-        args, model = self.args, self.core_model
-        classes: int = model.config.num_labels
-        confusion = torch.zeros(classes, classes, dtype=torch.int64, device=args.device)
-        was_training = model.training
-        model.eval()
-        loader = torch.utils.data.DataLoader(
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """The validation images, dealt to the ranks so that each comes once."""
+        dataset, args = self.eval_dataset if eval_dataset is None else eval_dataset, self.args
+        return DataLoader(
             dataset,
             batch_size=args.per_device_eval_batch_size,
             sampler=range(args.process_index, len(dataset), args.world_size),
             num_workers=args.dataloader_num_workers,
             collate_fn=masked_batch,
         )
-        try:
+
+    @torch.no_grad()
+    def score(self, loader: Any) -> dict[str, float]:
+        """`mean_iou` and `pixel_accuracy` of a loader of "pixel_values" and "labels", the same on every rank.
+
+        Logits are upsampled to each mask's own size, and all pixels are counted together.
+        """
+        model = self.core_model
+        classes: int = model.config.num_labels
+        confusion = torch.zeros(classes, classes, dtype=torch.int64, device=self.args.device)
+        with evaluation_mode(model):
             for batch in loader:
                 inputs = self._prepare_inputs(batch)
                 with self.accelerator.autocast():
@@ -118,7 +113,5 @@ class SegmentationTrainer(DailyMAETrainer):
                     known = labels != IGNORED
                     pairs = labels[known] * classes + predicted[known]
                     confusion += torch.bincount(pairs, minlength=classes**2).view(classes, classes)
-        finally:
-            model.train(was_training)
         confusion = self.accelerator.reduce(confusion, reduction="sum")
         return MeanIoU().compute(predictions=confusion.cpu())

@@ -1,6 +1,7 @@
 """Training arguments of classifiers: MAE's `FINETUNE.md` where it differs from pretraining."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from dailymae_hf.keys import Allowed, check_values
 from dailymae_hf.training.training_args import DailyMAETrainingArguments
@@ -17,8 +18,10 @@ CLASSIFIER_VALUES = {
 class ClassifierTrainingArguments(DailyMAETrainingArguments):
     """Fine-tuning: MAE's `FINETUNE.md` where it differs from pretraining."""
 
+    WARMUP_FRACTION: ClassVar[float] = 5 / 100
+    WARMUP_EPOCHS: ClassVar[float | None] = 5
+
     base_learning_rate: float = 5e-4
-    warmup_epochs: float = 5
     adam_beta2: float = 0.999
     label_smoothing_factor: float = 0.1
     layer_decay: float = field(default=0.75, metadata={"help": "Learning rate of a layer over that of the next one."})
@@ -34,8 +37,11 @@ class ClassifierTrainingArguments(DailyMAETrainingArguments):
 class ProbeTrainingArguments(ClassifierTrainingArguments):
     """The linear probe: MAE's `FINETUNE.md` again, with LARS."""
 
+    WARMUP_FRACTION: ClassVar[float] = 10 / 90
+    WARMUP_EPOCHS: ClassVar[float | None] = 10
+
+    optim: str = "lars"
     base_learning_rate: float = 0.1
-    warmup_epochs: float = 10
     weight_decay: float = 0.0
     label_smoothing_factor: float = 0.0
     min_learning_rate: float = 0.0

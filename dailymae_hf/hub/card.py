@@ -23,9 +23,15 @@ logger = logging.getLogger(__name__)
 TEMPLATES = Path(__file__).with_name("templates")
 # What the Hub's widget and `pipeline(model=NAME)` do with a repository. An autoencoder has no pipeline of its own: as a
 # feature extractor transformers would hide three quarters of each image.
-PIPELINES = {"pretraining": None, "classification": "image-classification"}
+PIPELINES = {"pretraining": None, "classification": "image-classification", "segmentation": "image-segmentation"}
+LIBRARIES = {"segmentation": "dailymae_hf"}  # else plain transformers loads it
 _NEIGHBOURS = "{} nearest neighbours, top-1 accuracy"
-_METRICS = {"accuracy": "top-1 accuracy", "top5_accuracy": "top-5 accuracy", "mean_iou": "mean IoU"}
+_METRICS = {
+    "accuracy": "top-1 accuracy",
+    "top5_accuracy": "top-5 accuracy",
+    "mean_iou": "mean IoU",
+    "pixel_accuracy": "pixel accuracy",
+}
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -89,7 +95,7 @@ def model_card(
     shown = facts | {"name": name, "source": source, "pictures": pictures, "base_model": base_model}
     body = environment().get_template(f"{facts['kind']}.md").render(shown | {"scored": _rows(scored)})
     data = ModelCardData(
-        library_name="transformers",
+        library_name=LIBRARIES.get(facts["kind"], "transformers"),
         pipeline_tag=PIPELINES[facts["kind"]],
         license=license or facts.get("license"),
         datasets=facts.get("datasets") or None,

@@ -23,6 +23,7 @@ from dailymae_hf.model.initial_weights import draw_initial_weights
 from dailymae_hf.model.layers import DailyPatchEmbeddings, use_daily_layers
 from dailymae_hf.model.masking import num_predicted, num_visible
 from dailymae_hf.model.positions import positions_on
+from dailymae_hf.model.targets import patch_targets
 
 # (width, layers, heads) of encoder and decoder. Base to huge are MAE's; its decoder is 512 wide with 8 layers whatever
 # the encoder. Tiny and small are the usual ViT-Ti and ViT-S with a decoder that stays smaller than the encoder.
@@ -179,10 +180,8 @@ class DailyMAEForPreTraining(ViTMAEForPreTraining):
             num_patches,
             all_patches=return_logits,
         )
-        target = _rows(patches, ids_shuffle[:, visible : visible + predicted]).float()
-        if self.config.norm_pix_loss:
-            variance, mean = torch.var_mean(target, dim=-1, keepdim=True)
-            target = (target - mean) / (variance + 1e-6).sqrt()
+        hidden = _rows(patches, ids_shuffle[:, visible : visible + predicted]).float()
+        target = patch_targets(hidden, normalize=self.config.norm_pix_loss)
         return ViTMAEForPreTrainingOutput(
             loss=F.mse_loss(predictions[:, -predicted:].float(), target),
             logits=_rows(predictions, ids_restore) if return_logits else None,

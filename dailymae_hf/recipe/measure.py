@@ -23,7 +23,6 @@ from dailymae_hf.plan.speeds import EpochCost, LoaderSpeed, StepSpeed, Throughpu
 from dailymae_hf.training.stopwatch import process_seconds
 
 if TYPE_CHECKING:
-    from dailymae_hf.recipe.build import Setup
     from dailymae_hf.recipe.recipe import PretrainRecipe
     from dailymae_hf.training.mae_trainer import DailyMAETrainer
 
@@ -32,25 +31,27 @@ TIMED_STEPS = 12
 LOADER_SECONDS = 2.0
 
 
-def measure(setup: "Setup", sizes: Sequence[int]) -> Throughput:
-    """Speeds of the setup's run on this machine, at each of `sizes` (pixels) and the mask ratio of the model.
+def measure(
+    recipe: "PretrainRecipe", build: Callable[["PretrainRecipe"], "DailyMAETrainer"], sizes: Sequence[int]
+) -> Throughput:
+    """Speeds of the recipe's run on this machine, at each of `sizes` (pixels) and the mask ratio of the model.
 
     Every rank of a distributed run has to call it; each gets its own figures. Takes about 15 steps per size, one
     validation per size, and on a GPU 2 s of loading per size. The working tree and `output_dir` stay untouched.
 
     Raises what building and training the recipe raises.
     """
-    recipe, folder = setup.recipe, Path(tempfile.mkdtemp(prefix="dailymae-measure-"))
+    folder = Path(tempfile.mkdtemp(prefix="dailymae-measure-"))
     try:
         small = _small_recipe(recipe, folder, sizes)
-        trainer = setup.build_trainer(small)
+        trainer = build(small)
         args = trainer.args
         timed = -(-TIMED_STEPS // small.callbacks.probe_every_n_steps) * small.callbacks.probe_every_n_steps
         clock = _Clock(trainer, WARM_UP_STEPS, timed)
         trainer.add_callback(clock)
         loader = trainer.get_train_dataloader()
         batches = (WARM_UP_STEPS + timed) * args.gradient_accumulation_steps
-        trainer._loaders["train"] = _FirstBatches(loader, batches)
+        trainer.train_on(_FirstBatches(loader, batches))
         with clock.timing_pauses():
             trainer.train()
         images = args.effective_batch_size // args.world_size
@@ -218,7 +219,7 @@ class _PauseTimer:
 
     def __enter__(self) -> None:
         trainer = self.clock.trainer
-        for callback in trainer._own_callbacks():
+        for callback in trainer.own_callbacks():
             self._replace(callback, "on_step_end", type(callback).__name__, only_pauses=True)
         self._replace(trainer, "evaluate", "evaluate", only_pauses=False)
         self._replace(trainer, "_save_checkpoint", "save", only_pauses=False)

@@ -13,10 +13,10 @@ from dailymae_hf.recipe.recipe import Recipe
 from dailymae_hf.run_files import FACTS_NAME, RECIPE_NAME, Result, write_result
 
 if TYPE_CHECKING:
-    from dailymae_hf.training.mae_trainer import DailyMAETrainer
+    from dailymae_hf.training.beton_trainer import BetonTrainer
 
 
-def keep_recipe(trainer: "DailyMAETrainer", recipe: Recipe) -> None:
+def keep_recipe(trainer: "BetonTrainer", recipe: Recipe) -> None:
     """Before training: the resolved recipe goes into the output folder, and what it names on the Hub onto the card."""
     trainer.provenance = {"base_model": _base_model(recipe), "datasets": sorted(set(_datasets(recipe)))}
     if trainer.is_world_process_zero():
@@ -26,7 +26,7 @@ def keep_recipe(trainer: "DailyMAETrainer", recipe: Recipe) -> None:
 
 
 def release(
-    trainer: "DailyMAETrainer",
+    trainer: "BetonTrainer",
     recipe: Recipe,
     *,
     result: Result | None = None,

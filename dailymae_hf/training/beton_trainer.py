@@ -2,86 +2,119 @@
 
 The loader is deliberately not a `torch.utils.data.DataLoader`, so that neither the Trainer nor accelerate shards it a
 second time. What the Trainer would do to a DataLoader is done here: ranks, skipping on resume, owning the batches.
+
+What is not training belongs to objects that the trainer owns: checkpoints, loaders, pixels, stopwatch, the way to the
+Hub. A subclass says what one kind of model needs: its inputs, its score, its parameter groups, its facts.
 """
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
-import transformers.trainer
+import torch.distributed as dist
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl
 
-from dailymae_hf.data.shards import BetonSource, find_betons, is_beton_source
+from dailymae_hf.data.beton import Beton
+from dailymae_hf.data.shards import BetonSource, is_beton_source
 from dailymae_hf.errors import RecipeError
+from dailymae_hf.model.float8 import use_float8
+from dailymae_hf.model.flops import TRAINING_FACTOR, encode_flops
 from dailymae_hf.model.image_processors import image_processor
-from dailymae_hf.training.fsdp import ShardedTrainer
-from dailymae_hf.training.pushing_trainer import PushingTrainer
+from dailymae_hf.schedule import ResolutionSchedule, warmup_cosine
+from dailymae_hf.training import fsdp
+from dailymae_hf.training.callbacks.base import DailyMAECallback
+from dailymae_hf.training.callbacks.progress import ReadableProgressCallback
+from dailymae_hf.training.callbacks.resolution import ResolutionCallback
+from dailymae_hf.training.checkpoint import Checkpoints
+from dailymae_hf.training.evaluation import evaluation_mode, gather_samples, rows_by_sample
+from dailymae_hf.training.hf_compat import (
+    OPTIMIZER_NAME,
+    SCHEDULER_NAME,
+    TRAINER_STATE_NAME,
+    TRAINING_ARGS_NAME,
+    HubStrategy,
+    ProgressCallback,
+    exported_callback_states,
+    logging,
+    save_optimizer_and_random_states,
+    skipping_by_the_loader,
+    tune_ddp,
+    without_progress_bars,
+)
+from dailymae_hf.training.loaders import Batch, BetonLoaders, open_source
+from dailymae_hf.training.optim import OPTIMIZERS, Groups, decay_groups, is_decayed, optimizer_facts, without_names
+from dailymae_hf.training.pixels import IMAGE_MEAN, IMAGE_STD, PixelNormalizer
+from dailymae_hf.training.run_facts import NOT_MEASURED, argument_facts, file_facts, history_facts, write_facts
+from dailymae_hf.training.run_settings import FIXED_ARGUMENTS, RunSettings
+from dailymae_hf.training.run_uploader import RunUploader
 from dailymae_hf.training.stopwatch import Stopwatch
 from dailymae_hf.training.training_args import DailyMAETrainingArguments
+from dailymae_hf.training.weights import load_weights
 
-# What MAE and most of ImageNet's models normalise with (torchvision's values), where the file knows no better.
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
-EVAL_CROP = 224 / 256
-
-Batch = dict[str, torch.Tensor]
+logger = logging.get_logger(__name__)
 
 
-class BetonTrainer(ShardedTrainer, PushingTrainer):
+class BetonTrainer(Trainer):
     """Trains any model on .beton files, or on any data set as the stock Trainer does.
+
+    The resolution schedule of `args` and the progress bar are added to the callbacks by themselves.
 
     Args:
         model: a model whose config has an `image_size`.
         args: the run's arguments.
-        train_beton: the training file, a pattern or a list of files read as one, or a loader like `BetonLoader`.
+        train_beton: the training file, a pattern or a list of files read as one, an open `Beton`, or a loader like
+            `BetonLoader`.
         eval_beton: the same for validation; a loader must neither shuffle nor drop samples.
         loader_options: keyword arguments of the training `BetonLoader`: scale, ratio, hflip, on_error.
         train_dataset, eval_dataset: any data set instead of the files; ffcv is not needed then.
         image_mean, image_std: per channel, of pixels in 0-1; by default the training file's, else ImageNet's.
+        augment: applied to uint8 training images before they are normalised, as `augment(pixels, epoch, index)`; gives
+            floating point in [0, 1].
         kwargs: whatever else `transformers.Trainer` takes.
 
     Raises:
         RecipeError: both a file and a data set were given, there is no such file, or the arguments do not fit the data.
-        MissingDependencyError: a .beton path was given and ffcv or the kernel is missing.
+        MissingDependencyError: a .beton path was given and the kernel is missing, or `args.float8` and torchao.
     """
 
     args: DailyMAETrainingArguments
+    control: TrainerControl
+    optimizer: Any
+    lr_scheduler: Any
+
+    card_kind: str | None = None  # which template tells of this kind of model; None: it has no card
+    uploader: RunUploader | None = None  # where the run is pushed, on the first rank
 
     def __init__(
         self,
         model: Any,
         args: DailyMAETrainingArguments,
         *,
-        train_beton: BetonSource | Any | None = None,
-        eval_beton: BetonSource | Any | None = None,
+        train_beton: BetonSource | Beton | Any | None = None,
+        eval_beton: BetonSource | Beton | Any | None = None,
         loader_options: Mapping[str, Any] | None = None,
         train_dataset: Any = None,
         eval_dataset: Any = None,
         image_mean: tuple[float, ...] | None = None,
         image_std: tuple[float, ...] | None = None,
+        augment: Callable[..., torch.Tensor] | None = None,
         **kwargs: Any,
     ) -> None:
-        _check_source("train", train_beton, train_dataset, args)
-        _check_source("eval", eval_beton, eval_dataset, args)
-        if args.eval_strategy != "no" and eval_beton is None and eval_dataset is None:
-            raise RecipeError(f"eval_strategy: {args.eval_strategy} evaluates on eval_beton, which is missing")
-        if is_beton_source(train_beton) and not args.dataloader_drop_last:
-            raise RecipeError(
-                "dataloader_drop_last: false does not go with train_beton: the last batch would be smaller, and the "
-                "learning rate is made for the whole one"
-            )
-        if train_beton is None and args.resolution_schedule is not None:
-            raise RecipeError("resolution_schedule: needs train_beton; a data set's images have the size it gives them")
-        self.train_beton, self.eval_beton = train_beton, eval_beton
-        self.loader_options = dict(loader_options or {})
-        self.stopwatch = Stopwatch()
-        self.step_batches: list[Batch] = []
-        self._loaders: dict[str, Any] = {}
-        self._epoch = 0
-        self._statistics: dict[torch.device, list[torch.Tensor]] = {}
-        self.image_mean, self.image_std = _pixel_statistics(train_beton, image_mean, image_std)
+        _check_sources(args, train_beton, eval_beton, train_dataset, eval_dataset)
+        train_file, eval_file = open_source("train_beton", train_beton), open_source("eval_beton", eval_beton)
+        facts: Mapping[str, Any] = train_file.facts if isinstance(train_file, Beton) else {}
+        pixels = PixelNormalizer(
+            tuple(image_mean or facts.get("mean") or IMAGE_MEAN), tuple(image_std or facts.get("std") or IMAGE_STD)
+        )
+        if args.float8:  # before anything holds the layers
+            use_float8(model)
         if kwargs.get("processing_class") is None and hasattr(model, "config"):
-            kwargs["processing_class"] = image_processor(model.config.image_size, self.image_mean, self.image_std)
+            kwargs["processing_class"] = self.image_processor(model.config.image_size, pixels.mean, pixels.std)
         super().__init__(
             model,
             args,
@@ -90,156 +123,618 @@ class BetonTrainer(ShardedTrainer, PushingTrainer):
             eval_dataset=eval_dataset if eval_beton is None else eval_beton,
             **kwargs,
         )
+        _check_ranks(args)
+        self.train_beton, self.eval_beton = train_beton, eval_beton
+        self.train_file, self.eval_file = train_file, eval_file
+        self.loaders = BetonLoaders(args, loader_options or {})
+        self.pixels = pixels
+        self.augment = augment
+        self.stopwatch = Stopwatch()
+        self.checkpoints = Checkpoints(args.output_dir, limit=args.save_total_limit, is_writer=args.should_save)
+        self.provenance: dict[str, Any] = {"base_model": None, "datasets": []}
+        self.step_batches: list[Batch] = []
+        self._micro_batch = 0  # of the optimizer step under way
+        self._epoch = 0
+        self._steps_per_epoch = 0
+        self._train_loader: Any = None
+        self._eval_loader: Any = None
+        schedule = self.resolution_schedule()
+        if schedule is not None:
+            self._put_first(self.schedule_callback(schedule))
+        for callback in self.own_callbacks():
+            callback.attach(self)
+        if self.pop_callback(ProgressCallback) is not None:
+            self.add_callback(ReadableProgressCallback)
+
+    @property
+    def core_model(self) -> Any:
+        """The model without wrappers of compile or distributed training."""
+        if isinstance(self.model, PreTrainedModel):  # nearly always; to unwrap is to search all modules
+            return self.model
+        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+
+    # ---- callbacks -------------------------------------------------------------------------------------------------
+
+    schedule_callback: Callable[[ResolutionSchedule], ResolutionCallback] = ResolutionCallback
+
+    def resolution_schedule(self) -> ResolutionSchedule | None:
+        """The schedule of the training images' size over the run's epochs; None where they keep the model's."""
+        return None if self.args.resolution_schedule is None else self.schedule_of_run()
+
+    def schedule_of_run(self) -> ResolutionSchedule:
+        """The schedule of the arguments over the epochs that this run will have."""
+        epochs = self.args.num_train_epochs
+        if self.args.max_steps > 0:  # it sets the length of the run, and the learning rate follows it as well
+            epochs = (
+                self.args.max_steps
+                / len(_WholeSteps(self.get_train_dataloader(), self.args))
+                * (self.args.gradient_accumulation_steps)
+            )
+        schedule = ResolutionSchedule.from_args(self.args, self.model.config, epochs)
+        for stage in schedule.left_out(epochs):
+            logger.warning(
+                "resolution_schedule: stage %d of %d (%d px) gets no epoch in a run of %g",
+                stage.index + 1, len(schedule.stages), stage.resolution, epochs,
+            )  # fmt: skip
+        return schedule
+
+    def _put_first(self, callback: ResolutionCallback) -> None:
+        callbacks = self.callback_handler.callbacks
+        if not any(isinstance(other, ResolutionCallback) for other in callbacks):
+            callbacks.insert(0, callback)
+
+    def own_callbacks(self) -> list[DailyMAECallback]:
+        """Those callbacks that know the trainer and may keep a state."""
+        return [callback for callback in self.callback_handler.callbacks if isinstance(callback, DailyMAECallback)]
+
+    def add_callback(self, callback: TrainerCallback | type[TrainerCallback]) -> None:
+        super().add_callback(callback)
+        added = self.callback_handler.callbacks[-1]
+        if isinstance(added, DailyMAECallback):
+            added.attach(self)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            for callback in self.own_callbacks():
+                logs.update(callback.log_values())
+        super().log(logs, start_time)
 
     # ---- loaders ---------------------------------------------------------------------------------------------------
 
     def train_dataset_length(self) -> int:
-        if self.train_beton is None:
-            return super().train_dataset_length()
-        return len(self.get_train_dataloader().dataset)
+        """Number of training samples over all ranks; 0 where the data set has no length."""
+        if self.train_beton is not None:
+            return len(self.train_file if isinstance(self.train_file, Beton) else self.train_file.dataset)
+        return len(self.train_dataset) if hasattr(self.train_dataset, "__len__") else 0
 
     def get_train_dataloader(self) -> Any:
         if self.train_beton is None:
             return super().get_train_dataloader()
-        if not is_beton_source(self.train_beton):
-            return self.train_beton
-        if "train" not in self._loaders:
-            from dailymae_hf.data import BetonLoader
-
-            args = self.args
-            self._loaders["train"] = BetonLoader(
-                self.train_beton,
-                args.per_device_train_batch_size,
-                resolution=self.model.config.image_size,
-                seed=args.seed if args.data_seed is None else args.data_seed,
-                rank=args.process_index,
-                world_size=args.world_size,
-                return_index=True,
-                device=args.device,
-                num_workers=args.dataloader_num_workers or None,
-                **self.loader_options,
-            )
-        return self._loaders["train"]
+        if self._train_loader is None:
+            opened = self.train_file
+            is_file = isinstance(opened, Beton)
+            self._train_loader = self.loaders.random_crops(opened, self.model.config.image_size) if is_file else opened
+        return self._train_loader
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """The validation loader, at the model's full size; a path or loader as `eval_dataset` replaces the run's."""
-        source = self.eval_beton if eval_dataset is None else eval_dataset
-        loader: Any = source
-        if is_beton_source(source) and not isinstance(self.eval_dataset, dict):
-            loader = self.fixed_loader(source)
-        elif not hasattr(source, "set_resolution"):
-            # Leaving out the last batch is for training, the stock method does it here too.
-            with patch.object(self.args, "dataloader_drop_last", False):
-                return super().get_eval_dataloader(eval_dataset)
-        loader.set_resolution(self.model.config.image_size)
-        return loader
+        source = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(self.eval_dataset, dict) and isinstance(source, str):
+            source = self.eval_dataset[source]
+        size = self.model.config.image_size
+        if source is self.eval_beton and isinstance(self.eval_file, Beton):
+            if self._eval_loader is None:
+                self._eval_loader = self.loaders.centre_crops(self.eval_file, size)
+            return self._eval_loader
+        if is_beton_source(source) or isinstance(source, Beton):
+            return self.fixed_loader(source)
+        if hasattr(source, "set_resolution"):
+            source.set_resolution(size)
+            return source
+        # Leaving out the last batch is for training; the stock method does it here too.
+        training, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            return super().get_eval_dataloader(source)
+        finally:
+            self.args.dataloader_drop_last = training
 
-    def fixed_loader(self, source: BetonSource, *, shuffle: bool = False) -> Any:
-        """A loader of centre crops with no randomness but, where wanted, one fixed order. Kept for later calls."""
-        key = f"{source}|{shuffle}"
-        if key not in self._loaders:
-            from dailymae_hf.data import BetonLoader
+    def train_on(self, loader: Any) -> None:
+        """Take training batches from this loader from now on."""
+        self._train_loader = loader
 
-            args = self.args
-            self._loaders[key] = BetonLoader(
-                source,
-                args.per_device_eval_batch_size,
-                resolution=self.model.config.image_size,
-                num_workers=args.dataloader_num_workers or None,
-                seed=args.seed,
-                rank=args.process_index,
-                world_size=args.world_size,
-                hflip=False,
-                shuffle=shuffle,
-                drop_last=False,
-                return_index=True,
-                center_crop=EVAL_CROP,
-                device=args.device,
-                on_error=self.loader_options.get("on_error", "raise"),
-            )
-        return self._loaders[key]
+    def fixed_loader(self, source: BetonSource | Beton | Any, *, shuffle: bool = False) -> Any:
+        """A loader of centre crops for its caller alone, with no randomness but, where wanted, one fixed order.
+
+        The run's own files are not opened again. What is a loader already comes back as it is.
+        """
+        opened = source
+        for given, own in ((self.train_beton, self.train_file), (self.eval_beton, self.eval_file)):
+            opened = own if source is given else opened
+        opened = open_source("beton", opened)
+        if not isinstance(opened, Beton):
+            return opened
+        return self.loaders.centre_crops(opened, self.model.config.image_size, shuffle=shuffle)
 
     def close(self) -> None:
-        """End the threads of the loaders made here; they are made anew when needed."""
-        for loader in self._loaders.values():
-            loader.close()
-        self._loaders.clear()
+        """End the threads of the loaders made here; they start again when needed."""
+        self.loaders.close()
         self.step_batches = []
 
     # ---- an epoch --------------------------------------------------------------------------------------------------
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Train, or continue from a folder (`True`: the newest whole checkpoint of `output_dir`).
+
+        Raises:
+            ResumeError: there is no checkpoint, or it cannot be continued exactly under the present settings.
+        """
+        checkpoint = self.checkpoints.begin(resume_from_checkpoint, self.run_settings, self._required_files())
+        try:
+            return super().train(None if checkpoint is None else str(checkpoint), *args, **kwargs)
+        finally:
+            # The Trainer takes exactly as many batches as there are and never lets an iterator run out.
+            self.close()
+
+    def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
+        """The stock values for an epoch of whole optimizer steps: what accumulation leaves over is not trained on."""
+        values = super().set_initial_training_values(args, _WholeSteps(dataloader, args))
+        self._steps_per_epoch = values[1]
+        return values
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        self._epoch = kwargs["epoch"]
+        resumes = kwargs["resume_from_checkpoint"] is not None and kwargs["epoch"] == kwargs["epochs_trained"]
+        with skipping_by_the_loader() if resumes else nullcontext():
+            super()._run_epoch(*args, **kwargs)
 
     def get_batch_samples(self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device) -> Any:
         with self.stopwatch.waiting():
             batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
         self.step_batches = batches  # callbacks look at the images of the step
+        self._micro_batch = 0
         return batches, num_items
 
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        self._epoch = kwargs["epoch"]
-        # Stock skipping rebuilds a DataLoader and has no hook: for a loader that skips by itself, ask it instead.
-        with patch.object(transformers.trainer, "skip_first_batches", _skip_first_batches):
-            super()._run_epoch(*args, **kwargs)
+    # ---- a batch ---------------------------------------------------------------------------------------------------
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().train(resume_from_checkpoint, *args, **kwargs)
-        finally:
-            # The Trainer takes exactly as many batches as there are and never lets an iterator run out.
-            self.close()
+    def _prepare_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        prepared: dict[str, Any] = super()._prepare_inputs(dict(inputs))
+        index = prepared.pop("index", None)
+        if "pixel_values" not in prepared:
+            return prepared
+        if not self.model.training:
+            prepared["pixel_values"] = self.pixels.normalize(prepared["pixel_values"])
+            return self.model_inputs(prepared, index)
+        numbers = self._sample_numbers(len(prepared["pixel_values"])) if index is None else index
+        prepared["pixel_values"] = self._augmented(prepared["pixel_values"], numbers)
+        self._micro_batch += 1
+        return self.model_inputs(self.mixed(prepared, numbers), index)
 
-    # ---- pixels ----------------------------------------------------------------------------------------------------
+    def model_inputs(self, prepared: dict[str, Any], index: torch.Tensor | None) -> dict[str, Any]:
+        """Arguments of the model's forward from a batch on the device; `index` (B,) where the batch has it."""
+        return prepared
+
+    def mixed(self, prepared: dict[str, Any], numbers: torch.Tensor) -> dict[str, Any]:
+        """A training batch whose images and labels are mixed with each other, where a kind of training does so."""
+        return prepared
+
+    def _augmented(self, pixels: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        if self.augment is None:
+            return self.pixels.normalize(pixels)
+        if pixels.dtype != torch.uint8:
+            raise RecipeError(f"augmentation works on uint8 images, and the data set gives {pixels.dtype}")
+        return self.pixels.normalize_unit(self.augment(pixels, self._epoch, numbers))
+
+    def _sample_numbers(self, count: int) -> torch.Tensor:
+        """Numbers that no two batches of a run share, for a data set that does not tell its samples' own."""
+        args = self.args
+        batch = self.state.global_step * args.gradient_accumulation_steps + self._micro_batch
+        first = (batch * args.world_size + args.process_index) << 32
+        return torch.arange(first, first + count, device=args.device)
 
     def normalize(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """uint8 (B, 3, H, W) -> float32 with the processor's mean and std; floats are taken as normalised already."""
-        if pixel_values.dtype != torch.uint8:
-            return pixel_values
-        mean, std = self._statistics_on(pixel_values.device)
-        return (pixel_values.float() - mean * 255) / (std * 255)
+        return self.pixels.normalize(pixel_values)
 
     def denormalize(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """The inverse of `normalize`: float (B, 3, H, W) in 0-1, not clipped."""
-        mean, std = self._statistics_on(pixel_values.device)
-        return pixel_values * std + mean
+        return self.pixels.denormalize(pixel_values)
 
-    def _statistics_on(self, device: torch.device) -> list[torch.Tensor]:
-        """Mean and std, (1, 3, 1, 1) each. Made once: a copy in each step would wait for the device."""
-        if device not in self._statistics:
-            given = (self.image_mean, self.image_std)
-            self._statistics[device] = [torch.tensor(values, device=device).view(1, 3, 1, 1) for values in given]
-        return self._statistics[device]
+    @staticmethod
+    def image_processor(size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
+        """The image processor that is saved with a model of this kind."""
+        return image_processor(size, mean, std)
+
+    # ---- cost ------------------------------------------------------------------------------------------------------
+
+    def image_cost(self, size: int) -> tuple[int, int]:
+        """Tokens that the model works on, and FLOPs of a training step, for one image of `size` pixels.
+
+        For transformers with the usual config: the patches and the class token.
+        """
+        config = self.core_model.config
+        return 1 + (size // config.patch_size) ** 2, TRAINING_FACTOR * encode_flops(config, size)
+
+    def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
+        """FLOPs of one forward and backward pass over a batch (the stock count takes pixels for tokens)."""
+        if "pixel_values" not in inputs:
+            return 0
+        count, _, size, _ = inputs["pixel_values"].shape
+        return count * self.image_cost(size)[1]
+
+    # ---- optimizer -------------------------------------------------------------------------------------------------
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        return [name for name, parameter in model.named_parameters() if is_decayed(name, parameter)]
+
+    def parameter_groups(self, model: nn.Module) -> Groups:
+        """The trainable parameters with their rates and decays; each is in exactly one group."""
+        rate, decay = self.args.learning_rate, self.args.weight_decay
+        assert rate is not None
+        return decay_groups(model.named_parameters(), learning_rate=rate, weight_decay=decay)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The optimizer that `optim` names, of `optim.py` or of transformers, over `parameter_groups`."""
+        if self.optimizer is not None or self.optimizer_cls_and_kwargs is not None:
+            return super().create_optimizer(model)
+        model = self.model if model is None else model
+        own = OPTIMIZERS.get(str(self.args.optim))
+        if own is not None:
+            self.optimizer = own(self.parameter_groups(model), self.args)
+            return self.optimizer
+        kind, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+        if options.keys() & {"params", "model", "optimizer_dict"}:  # it makes groups of its own
+            return super().create_optimizer(model)
+        self.optimizer = kind(without_names(self.parameter_groups(model)), **options)
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        """Per-step half cosine down to `args.min_learning_rate`, after a linear warm-up."""
+        if self.lr_scheduler is None:
+            assert self.args.learning_rate is not None
+            floor = self.args.min_learning_rate / self.args.learning_rate
+            factor = warmup_cosine(self.warmup_steps(num_training_steps), num_training_steps, floor)
+            self.lr_scheduler = LambdaLR(self.optimizer if optimizer is None else optimizer, factor)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def warmup_steps(self, num_training_steps: int) -> float:
+        """Optimizer steps of warm-up: `warmup_epochs`, or under `max_steps` alone the usual fraction of the run.
+
+        Raises RecipeError where the run ends before the warm-up does.
+        """
+        epochs = self.args.warmup_epochs
+        if epochs is None:
+            return self.args.WARMUP_FRACTION * num_training_steps
+        steps = epochs * self._steps_per_epoch
+        if self.args.max_steps > 0 and steps > num_training_steps:
+            raise RecipeError(
+                f"warmup_epochs: {epochs:g} epochs are {steps:g} optimizer steps, and a run of {num_training_steps} "
+                "(max_steps) never reaches the learning rate"
+            )
+        return steps
+
+    def _get_learning_rate(self) -> float:
+        """The highest of all groups: with rates that fall towards the input, the one that was set."""
+        return float(max(self.lr_scheduler.get_last_lr()))
+
+    def _build_accelerator_args(self, **kwargs: Any) -> dict[str, Any]:
+        built = super()._build_accelerator_args(**kwargs)
+        # DDP fails when a static graph's first backward pass is one that does not synchronise.
+        tune_ddp(built["kwargs_handlers"], static_graph=self.args.gradient_accumulation_steps == 1)
+        return built
+
+    def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> Any:
+        """The stock method leaves autocast to accelerate, which leaves it to FSDP's casts."""
+        return self.accelerator.autocast() if self.is_fsdp_enabled else super().autocast_smart_context_manager()
+
+    # ---- evaluation ------------------------------------------------------------------------------------------------
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """What `score` says of the validation set, logged under the prefix; of several sets, each under its name."""
+        sets = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(sets, dict):
+            several: dict[str, float] = {}
+            for name, one in sets.items():
+                several |= self.evaluate(one, ignore_keys, f"{metric_key_prefix}_{name}")
+            return several
+        if ignore_keys:
+            raise RecipeError(f"ignore_keys: {ignore_keys} are not left out; give the model's config such a list")
+        with self.stopwatch.pause(), self.scored_weights():
+            loader = self.get_eval_dataloader(eval_dataset)
+            self.callback_handler.eval_dataloader = loader  # the progress bar's length
+            start = time.perf_counter()
+            scores = self.score(loader)
+            seconds = time.perf_counter() - start
+            scores |= {"runtime": round(seconds, 4)}
+            if hasattr(loader.dataset, "__len__"):
+                scores |= {"samples_per_second": round(len(loader.dataset) / seconds, 3)}
+            metrics = {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
+            self.log(metrics)
+            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+            return metrics
+
+    def score(self, loader: Any) -> dict[str, float]:
+        """Scores of the model over a loader, the same on every rank: here those of the stock evaluation."""
+        only_loss = True if self.compute_metrics is None else None
+        output = self.evaluation_loop(loader, "Evaluation", prediction_loss_only=only_loss, metric_key_prefix="eval")
+        metrics: dict[str, float] = output.metrics or {}
+        return {name.removeprefix("eval_"): value for name, value in metrics.items()}
+
+    def scored_weights(self) -> AbstractContextManager[None]:
+        """The model holds the weights that are to be scored inside this context."""
+        return nullcontext()
+
+    def rows_by_sample(
+        self,
+        loader: Any,
+        row: Callable[[Batch], torch.Tensor],
+        *,
+        limit: int | None = None,
+        reports_progress: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """`evaluation.rows_by_sample` on this run's ranks; `row` gets normalised pixels."""
+
+        def normalised(batch: Batch) -> torch.Tensor:
+            if "pixel_values" in batch:
+                batch = batch | {"pixel_values": self.pixels.normalize(batch["pixel_values"])}
+            return row(batch)
+
+        def report() -> None:
+            if reports_progress:
+                self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+
+        with evaluation_mode(self.core_model):
+            return rows_by_sample(
+                loader,
+                normalised,
+                accelerator=self.accelerator,
+                batch_size=self.args.eval_batch_size,
+                limit=limit,
+                after_batch=report,
+            )
+
+    def gather_samples(self, index: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows of all ranks by sample index, each sample once; see `evaluation.gather_samples`."""
+        return gather_samples(self.accelerator, index, values)
+
+    # ---- checkpoints -----------------------------------------------------------------------------------------------
+
+    def run_settings(self) -> RunSettings:
+        """The settings of this run that a checkpoint must share."""
+        args = self.args
+        return RunSettings(
+            world_size=args.world_size,
+            per_device_train_batch_size=args.per_device_train_batch_size,
+            gradient_accumulation_steps=args.gradient_accumulation_steps,
+            seed=args.seed,
+            data_seed=args.data_seed,
+            dataset_length=self.train_dataset_length(),
+            mask_ratio=getattr(getattr(self.model, "config", None), "mask_ratio", None),
+            arguments={name: getattr(args, name) for name in FIXED_ARGUMENTS if hasattr(args, name)},
+        )
+
+    def _required_files(self) -> list[str]:
+        """What the stock Trainer begins anew, and says nothing of, where a checkpoint lacks it."""
+        args = self.args
+        random = "rng_state.pth" if args.world_size == 1 else f"rng_state_{args.process_index}.pth"
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:  # they keep the optimizer's parts in files of their own
+            return [SCHEDULER_NAME, random]
+        return [OPTIMIZER_NAME, SCHEDULER_NAME, random]
+
+    def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
+        if self.is_fsdp_enabled:
+            fsdp.keep_float32(self.accelerator)
+        prepared = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
+        if self.is_fsdp_enabled:
+            fsdp.gather_for_encode(self.model)
+        if resume_from_checkpoint is not None:
+            for callback in self.own_callbacks():
+                callback.load_state(Path(resume_from_checkpoint))
+        return prepared
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        if self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            load_weights(self.model if model is None else model, resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_best_model()
+        else:
+            load_weights(self.model, self.state.best_model_checkpoint)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        with self.stopwatch.pause():
+            self.store_flos()
+            step = self.state.global_step
+            checkpoint = self.checkpoints.write(step, self.run_settings(), self._write_state)
+            self.checkpoints.rotate(self.state.best_model_checkpoint)
+            if self.args.push_to_hub and checkpoint.is_dir():
+                self._push_from_checkpoint(str(checkpoint))
+
+    def _write_state(self, folder: Path) -> None:
+        """Fill a checkpoint's folder; every rank calls this."""
+        self.save_model(str(folder), _internal_call=True)
+        if not self.args.save_only_model:
+            save_optimizer_and_random_states(self, folder)
+        best = self.state.best_global_step
+        if best and (best == self.state.global_step or self.checkpoints.path(best).exists()):
+            self.state.best_model_checkpoint = str(self.checkpoints.path(best))
+        if self.args.should_save:
+            for callback in self.own_callbacks():
+                callback.save_state(folder)
+            self.state.stateful_callbacks = exported_callback_states(self.callback_handler.callbacks, self.control)
+            self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+
+    def _save(self, output_dir: str | None = None, state_dict: Mapping[str, Any] | None = None) -> None:
+        with without_progress_bars():  # one file is written, in less time than its bar takes to read
+            super()._save(output_dir, state_dict=state_dict)
+        # A pickle that nothing reads back: the resolved recipe says the same in plain text.
+        (Path(output_dir or self.args.output_dir) / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+
+    # ---- facts and the Hub -----------------------------------------------------------------------------------------
+
+    def run_facts(self) -> dict[str, Any]:
+        """What the run is and what it measured so far, ready for JSON; None for what it did not measure."""
+        args = self.args
+        files = (("training", self.train_beton, self.train_file), ("validation", self.eval_beton, self.eval_file))
+        facts = NOT_MEASURED | {
+            "kind": self.card_kind,
+            "repository": self.hub_model_id if args.push_to_hub else None,
+            "data": [file_facts(kind, name, file) for kind, name, file in files if isinstance(file, Beton)],
+            **self.provenance,
+            **argument_facts(args),
+            **self.model_facts(),
+            **history_facts(self.state, best_is_kept=args.load_best_model_at_end),
+        }
+        facts["optimizer"] = optimizer_facts(self.optimizer, str(args.optim)) | {
+            "weight_decay": args.weight_decay,
+            "learning_rate": args.learning_rate,
+            "warmup_epochs": self._warmup_epochs(),
+        }
+        for callback in self.own_callbacks():
+            facts |= callback.facts()
+        return facts
+
+    def model_facts(self) -> dict[str, Any]:
+        """What the model is: sizes, parameters, classes, and the one stage of a run without a schedule."""
+        model = self.core_model
+        config = model.config
+        return {
+            "model": {name: getattr(config, name) for name in ("image_size", "patch_size", "hidden_size")},
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "num_labels": config.num_labels,
+            "stages": [
+                {"epochs": max(1, self.state.num_train_epochs), "resolution": config.image_size, "mask_ratio": None}
+            ],
+        }
+
+    def _warmup_epochs(self) -> float | None:
+        if self.args.warmup_epochs is not None or not self._steps_per_epoch:
+            return self.args.warmup_epochs
+        return self.warmup_steps(self.state.max_steps) / self._steps_per_epoch
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Make the repository before anything is trained, so that a wrong token shows at once.
+
+        Raises:
+            HubError: the Hub refuses. (One that cannot be reached is tried again at each push.)
+            RecipeError: models of this kind have no card.
+        """
+        if self.card_kind is None:
+            raise RecipeError(f"push_to_hub: there is no model card for what {type(self).__name__} trains")
+        args = self.args
+        if self.is_world_process_zero():
+            self.uploader = RunUploader(
+                args.output_dir,
+                args.hub_model_id,
+                private=args.hub_private_repo if private is None else private,
+                token=token or args.hub_token,
+                revision=args.hub_revision,
+            )
+            self.hub_model_id = self.uploader.repository
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        if self.uploader is None or self.args.hub_strategy == HubStrategy.END:
+            return
+        if not isinstance(self.core_model, PreTrainedModel):  # not what others could load; the end of the run folds it
+            return
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        self.uploader.send_checkpoint(Path(checkpoint_folder), self.state.global_step, self.run_facts())
+
+    def _finish_current_push(self) -> None:
+        if self.uploader is not None:
+            self.uploader.wait()
+
+    def push_to_hub(
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **kwargs: Any,
+    ) -> str | None:
+        """Push the model as it is, with its card; returns the commit's address, None where it did not come to one.
+
+        Called on every rank. Token and revision are those of the arguments (`hub_token` and so on) and refused here:
+        checkpoints have gone up with those already.
+        """
+        if token is not None or revision is not None or kwargs:
+            raise RecipeError("push_to_hub: hub_token, hub_revision and the like belong into the training arguments")
+        if self.hub_model_id is None:
+            self.init_hf_repo(private=private)
+        self._finish_current_push()  # it may still read the weights that are about to be written
+        self.save_model(_internal_call=True)
+        if self.uploader is None:
+            return None
+        self.create_model_card()
+        self.uploader.send_end(commit_message or "End of training", self.run_facts())
+        if not blocking:
+            return None
+        address = self.uploader.wait()
+        if address is None:
+            folder = self.args.output_dir
+            logger.warning(
+                "the model is in %s and not on the Hub; `dailymae push %s --repo %s` tries again",
+                *(folder, folder, self.hub_model_id),
+            )
+        return address
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Our facts and card in the output folder, where the stock Trainer would write stubs over it."""
+        if self.card_kind is not None and self.is_world_process_zero():
+            from dailymae_hf.hub.card import write_card  # with its template engine and plots
+
+            folder = Path(self.args.output_dir)
+            write_facts(self.run_facts(), folder)
+            write_card(folder)
 
 
-def _check_source(name: str, beton: Any, dataset: Any, args: DailyMAETrainingArguments) -> None:
-    if beton is None:
-        return
-    if args.n_gpu > 1:
-        raise RecipeError(f"{args.n_gpu} GPUs for one process: start one for each with `accelerate launch`")
-    if dataset is not None:
-        raise RecipeError(f"{name}_beton and {name}_dataset are both given: one of them must be None")
-    missing = [path for path in find_betons(beton) if not path.is_file()] if is_beton_source(beton) else []
-    if missing:
-        raise RecipeError(f"{name}_beton: there is no file {missing[0]}; `dailymae write` makes one")
+class _WholeSteps:
+    """A loader as the stock arithmetic of steps sees it: as long as its batches make whole optimizer steps.
+
+    Raises RecipeError where an epoch has fewer batches than one step takes.
+    """
+
+    def __init__(self, loader: Any, args: Any) -> None:
+        self.dataset = loader.dataset
+        steps = args.gradient_accumulation_steps
+        self._batches = len(loader) // steps * steps
+        if self._batches == 0:
+            raise RecipeError(f"gradient_accumulation_steps: {steps} batches, and an epoch has {len(loader)}")
+
+    def __len__(self) -> int:
+        return self._batches
 
 
-def _skip_first_batches(dataloader: Any, num_batches: int = 0) -> Any:
-    if hasattr(dataloader, "skip"):
-        dataloader.skip(num_batches)
-        return dataloader
-    return _stock_skip_first_batches(dataloader, num_batches)
+def _check_sources(
+    args: DailyMAETrainingArguments, train_beton: Any, eval_beton: Any, train_dataset: Any, eval_dataset: Any
+) -> None:
+    for name, beton, dataset in (("train", train_beton, train_dataset), ("eval", eval_beton, eval_dataset)):
+        if beton is not None and args.n_gpu > 1:
+            raise RecipeError(f"{args.n_gpu} GPUs for one process: start one for each with `accelerate launch`")
+        if beton is not None and dataset is not None:
+            raise RecipeError(f"{name}_beton and {name}_dataset are both given: one of them must be None")
+    if args.eval_strategy != "no" and eval_beton is None and eval_dataset is None:
+        raise RecipeError(f"eval_strategy: {args.eval_strategy} evaluates on eval_beton, which is missing")
+    is_file = is_beton_source(train_beton) or isinstance(train_beton, Beton)
+    if is_file and not args.dataloader_drop_last:
+        raise RecipeError(
+            "dataloader_drop_last: false does not go with train_beton: the last batch would be smaller, and the "
+            "learning rate is made for the whole one"
+        )
+    if train_beton is None and args.resolution_schedule is not None:
+        raise RecipeError("resolution_schedule: needs train_beton; a data set's images have the size it gives them")
 
 
-_stock_skip_first_batches = transformers.trainer.skip_first_batches
-
-
-def _pixel_statistics(
-    beton: Any, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if is_beton_source(beton) and (mean is None or std is None):
-        from dailymae_hf.data import inspect_beton
-
-        facts = inspect_beton(beton)["facts"]
-        mean, std = mean or facts.get("mean"), std or facts.get("std")
-    mean, std = tuple(mean or IMAGE_MEAN), tuple(std or IMAGE_STD)
-    if min(std) <= 0:
-        raise RecipeError(f"image_std: {std} is not above 0 in every channel")
-    return mean, std
+def _check_ranks(args: DailyMAETrainingArguments) -> None:
+    started = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    if started != args.world_size:
+        raise RecipeError(
+            f"{started} processes were started, but this one takes itself for one of {args.world_size}, and "
+            "they would train apart: on CPU ranks the argument use_cpu has to be true"
+        )

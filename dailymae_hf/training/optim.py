@@ -1,4 +1,8 @@
-"""What downstream training adds to AdamW: LARS for linear probes, layer-wise learning rates for fine-tuning."""
+"""Optimizers by name, parameter groups with their rates and decays, and what of both belongs on a card.
+
+Another optimizer is one function here, from groups and training arguments to a `torch.optim.Optimizer`, registered with
+`@optimizer("its name")`: recipes select it with `optim`, and card, log and resume follow by themselves.
+"""
 
 import re
 from collections.abc import Callable, Iterable
@@ -10,6 +14,58 @@ from torch import nn
 from dailymae_hf.errors import RecipeError
 
 _LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
+_NEVER_DECAYED = ("cls_token", "mask_token", "position_embeddings", "decoder_pos_embed")
+
+# A group has `params`, their `names` in the model, `lr` and `weight_decay`.
+Groups = list[dict[str, Any]]
+MakeOptimizer = Callable[[Groups, Any], torch.optim.Optimizer]
+OPTIMIZERS: dict[str, MakeOptimizer] = {}
+
+
+def optimizer(name: str) -> Callable[[MakeOptimizer], MakeOptimizer]:
+    """Register a function from (groups, training arguments) to an optimizer under the name that recipes use."""
+
+    def register(make: MakeOptimizer) -> MakeOptimizer:
+        OPTIMIZERS[name] = make
+        return make
+
+    return register
+
+
+def optimizer_facts(made: Any, name: str) -> dict[str, Any]:
+    """Name and settings of an optimizer for the card; `name` is what the arguments call it, before it is made."""
+    made = getattr(made, "optimizer", made)  # accelerate's wrapper
+    if made is None:
+        return {"name": "AdamW" if name.startswith("adamw") else name, "betas": None, "momentum": None}
+    betas = made.defaults.get("betas")
+    return {
+        "name": type(made).__name__,
+        "betas": None if betas is None else list(betas),
+        "momentum": made.defaults.get("momentum"),
+    }
+
+
+def without_names(groups: Groups) -> Groups:
+    """The groups as optimizers of torch take them."""
+    return [{key: value for key, value in group.items() if key != "names"} for group in groups]
+
+
+def is_decayed(name: str, parameter: torch.Tensor) -> bool:
+    """Weight matrices and the patch projection are decayed: not biases, norms, tokens or positions (MAE's rule)."""
+    return parameter.ndim > 1 and name.rpartition(".")[2] not in _NEVER_DECAYED
+
+
+def decay_groups(named: Iterable[tuple[str, torch.Tensor]], *, learning_rate: float, weight_decay: float) -> Groups:
+    """The trainable parameters in two groups: what is decayed, and the rest."""
+    groups: Groups = [
+        {"params": [], "names": [], "lr": learning_rate, "weight_decay": decay} for decay in (weight_decay, 0.0)
+    ]
+    for name, parameter in named:
+        if parameter.requires_grad:
+            group = groups[0 if is_decayed(name, parameter) else 1]
+            group["params"].append(parameter)
+            group["names"].append(name)
+    return [group for group in groups if group["params"]]
 
 
 class LARS(torch.optim.Optimizer):
@@ -81,6 +137,12 @@ class LARS(torch.optim.Optimizer):
         parameter.add_(state["velocity"], alpha=-group["lr"])
 
 
+@optimizer("lars")
+def lars(groups: Groups, args: Any) -> torch.optim.Optimizer:
+    """LARS, MAE's choice for linear probes; the momentum is `lars_momentum`, where the arguments have it."""
+    return LARS(without_names(groups), lr=args.learning_rate, momentum=getattr(args, "lars_momentum", 0.9))
+
+
 def layer_number(name: str, num_layers: int) -> int:
     """Depth of a parameter of a ViT or BEiT classifier: 0 the embeddings, 1..num_layers the blocks, then the head."""
     if ".embeddings." in f".{name}":
@@ -99,8 +161,8 @@ def layer_decay_groups(
     first rate, as transformers' do, keeps the ratios.
 
     Returns:
-        Groups with `params`, `lr`, `weight_decay`, `lr_scale` and `layer`, the input's first. Frozen parameters are in
-        none, every trainable one is in exactly one.
+        Groups with `params`, `names`, `lr`, `weight_decay`, `lr_scale` and `layer`, the input's first. Frozen
+        parameters are in none, every trainable one is in exactly one.
 
     Raises:
         RecipeError: `layer_decay` is not in (0, 1].
@@ -112,14 +174,17 @@ def layer_decay_groups(
         if not parameter.requires_grad:
             continue
         layer = layer_number(name, num_layers)
-        decayed = parameter.ndim > 1 and not name.endswith(("cls_token", "position_embeddings"))
+        decayed = is_decayed(name, parameter)
         scale = layer_decay ** (num_layers + 1 - layer)
         group = {
             "params": [],
+            "names": [],
             "lr": learning_rate * scale,
             "weight_decay": weight_decay if decayed else 0.0,
             "lr_scale": scale,
             "layer": layer,
         }
-        groups.setdefault((layer, decayed), group)["params"].append(parameter)
+        members = groups.setdefault((layer, decayed), group)
+        members["params"].append(parameter)
+        members["names"].append(name)
     return [groups[key] for key in sorted(groups)]

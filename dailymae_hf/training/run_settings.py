@@ -6,10 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-
 from dailymae_hf.errors import ResumeError
+from dailymae_hf.training.hf_compat import PREFIX_CHECKPOINT_DIR, TRAINER_STATE_NAME
 
 RUN_SETTINGS_NAME = "run_settings.json"
 

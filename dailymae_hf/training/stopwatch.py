@@ -4,8 +4,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psutil
-
 
 class Stopwatch:
     """Sums two kinds of seconds beside the wall clock: waiting for data, and pauses that are not training."""
@@ -39,4 +37,6 @@ class Stopwatch:
 
 def process_seconds() -> float:
     """Seconds since this process began, imports included."""
+    import psutil  # only a run with a plan asks
+
     return time.time() - psutil.Process().create_time()

@@ -5,14 +5,13 @@ from typing import Any, ClassVar
 
 import torch
 from transformers import TrainingArguments
-from transformers.trainer_utils import SchedulerType
 
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.keys import Allowed, check_values
 from dailymae_hf.schedule import check_keys, scaled_learning_rate
+from dailymae_hf.training.hf_compat import SchedulerType
+from dailymae_hf.training.optim import OPTIMIZERS
 from dailymae_hf.training.stock_arguments import STOCK_VALUES, check_compile_backend, check_trackers
-
-WARMUP_SHARE = 40 / 800  # MAE's warm-up, as a share of its run
 
 # Beside the fields and not in them: `HfArgumentParser` hands their metadata on to argparse.
 OWN_VALUES = {
@@ -20,6 +19,8 @@ OWN_VALUES = {
     "warmup_epochs": Allowed(at_least=0),
     "decoder_keep": Allowed(above=0, at_most=1),
     "lr_scheduler_type": Allowed(choices=("cosine",)),
+    "min_learning_rate": Allowed(at_least=0),
+    "optim": Allowed(choices=(*(STOCK_VALUES["optim"].choices or ()), *OPTIMIZERS)),
 }
 
 
@@ -34,6 +35,10 @@ class DailyMAETrainingArguments(TrainingArguments):
         RecipeError: a value cannot be; the message names the field.
     """
 
+    # MAE's warm-up as a fraction of its run: 40 of 800 epochs. A kind of training with a warm-up of so many epochs,
+    # whatever the run's length, says how many.
+    WARMUP_FRACTION: ClassVar[float] = 40 / 800
+    WARMUP_EPOCHS: ClassVar[float | None] = None
     # Those that may be given as JSON.
     _VALID_DICT_FIELDS: ClassVar[list[str]] = [*TrainingArguments._VALID_DICT_FIELDS, "resolution_schedule"]
 
@@ -72,6 +77,7 @@ class DailyMAETrainingArguments(TrainingArguments):
     weight_decay: float = field(default=0.05, metadata={"help": "Weight decay of AdamW on weight matrices."})
     # MAE's second momentum: the loss on random masks is noisy, and .999 reacts too slowly to its first epochs.
     adam_beta2: float = field(default=0.95, metadata={"help": "AdamW's beta2."})
+    min_learning_rate: float = field(default=0.0, metadata={"help": "Where the cosine ends."})
     # MAE does not clip.
     max_grad_norm: float = field(default=0.0, metadata={"help": "Largest gradient norm; 0 does not clip."})
     # bfloat16 wherever a GPU has it: same recipe, about twice the speed. A CPU has to be told (`bf16: true`): few have
@@ -79,7 +85,8 @@ class DailyMAETrainingArguments(TrainingArguments):
     bf16: bool | None = field(
         default=None, metadata={"help": "bfloat16 autocast. Default: where the GPU has it, not on a CPU."}
     )
-    # The stock default, declared again: without it mypy cannot tell the type that `__post_init__` assigns.
+    # The stock defaults, declared again: without them mypy cannot tell the types that `__post_init__` assigns.
+    optim: str = field(default="adamw_torch_fused", metadata={"help": "Optimizer: 'lars', or one of transformers'."})
     use_cpu: bool = field(default=False, metadata={"help": "Stay on the CPU. Becomes true where there is no GPU."})
     # The batch size sets the learning rate, so a shorter last batch would be trained with the wrong one.
     dataloader_drop_last: bool = field(default=True, metadata={"help": "Leave out the last, incomplete batch."})
@@ -98,15 +105,22 @@ class DailyMAETrainingArguments(TrainingArguments):
             self.bf16 = not (self.fp16 or self.use_cpu) and _gpu_has_bf16()
         # Without this word from the user, ranks on a machine without a GPU would each take themselves for the only one.
         self.use_cpu: bool = bool(self.use_cpu) or not torch.accelerator.is_available()
-        if self.warmup_epochs is None:
-            self.warmup_epochs = WARMUP_SHARE * self.num_train_epochs
+        if self.warmup_epochs is None and self.max_steps <= 0:  # under max_steps only the trainer knows the length
+            fixed = self.WARMUP_EPOCHS
+            is_short = fixed is None or fixed >= self.num_train_epochs
+            self.warmup_epochs = self.WARMUP_FRACTION * self.num_train_epochs if is_short else fixed
         given_rate = self.learning_rate
         if given_rate is None:
             self.learning_rate = 0.0  # a number for the parent's checks; the batch is known only after them
+        own_optimizer = str(self.optim) if str(self.optim) in OPTIMIZERS else None
+        if own_optimizer is not None:
+            self.optim = "adamw_torch"  # the parent's checks know its own names only
         try:
             super().__post_init__()
         except ValueError as error:  # the stock checks' sentences name the argument
             raise RecipeError(str(error)) from error
+        if own_optimizer is not None:
+            self.optim = own_optimizer
         if self.resolution_schedule is not None:
             check_keys(self.resolution_schedule)
         if given_rate is None:

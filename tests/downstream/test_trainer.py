@@ -105,7 +105,7 @@ def test_the_loss_is_smoothed_cross_entropy_of_what_the_model_was_shown(tmp_path
     batch = next(iter(trainer.get_train_dataloader()))
     trainer.model.train()
     prepared = trainer._prepare_inputs(dict(batch))
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (trainer.image_mean, trainer.image_std))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (trainer.pixels.mean, trainer.pixels.std))
     pixels = (batch["pixel_values"] / 255 - mean) / std
     if mixed:
         pixels, targets = Mixing(4, seed=3)(pixels, batch["labels"], 0, batch["index"])

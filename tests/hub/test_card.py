@@ -22,7 +22,7 @@ from dailymae_hf.recipe.run_folder import keep_recipe, release
 from dailymae_hf.run_files import Result, write_result
 from dailymae_hf.training.callbacks import LogFileCallback, OnlineProbeCallback, ThroughputCallback
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
-from dailymae_hf.training.run_facts import run_facts, write_facts
+from dailymae_hf.training.run_facts import write_facts
 from tests.support.card_facts import placeholders
 from tests.support.in_memory import ArrayLoader, coloured_images, tiny_model
 from tests.support.runs import arguments, loader, normalised, validation
@@ -138,7 +138,7 @@ def classifier(folder, trained):
             "fine-tuning", "image-classification", "x", None, "v.beton", 16, {"accuracy": 0.5}, {"epochs": 1}
         )
         write_result(folder, result)
-    write_facts(trainer, folder)
+    write_facts(trainer.run_facts(), folder)
     return trainer
 
 
@@ -149,7 +149,9 @@ def test_no_placeholder_survives(released, tmp_path, kind, measured):
     if kind == "classification":
         classifier(folder := tmp_path, measured == "everything")
     elif measured == "nothing":
-        write_facts(DailyMAETrainer(tiny_model(), arguments(tmp_path), train_beton=loader()), folder := tmp_path)
+        write_facts(
+            DailyMAETrainer(tiny_model(), arguments(tmp_path), train_beton=loader()).run_facts(), folder := tmp_path
+        )
     card = write_card(folder).read_text()
     assert placeholders(card) == []
     assert "\n\n\n" not in card
@@ -177,8 +179,8 @@ def test_scores_of_later_runs_join_the_index(released, tmp_path):
 
 def test_metadata_names_where_model_and_data_come_from(released):
     trainer, folder = released
-    facts = run_facts(trainer) | {"base_model": "a/b", "datasets": ["c/d"], "license": "mit"}
-    write_facts(trainer, folder)
+    facts = trainer.run_facts() | {"base_model": "a/b", "datasets": ["c/d"], "license": "mit"}
+    write_facts(trainer.run_facts(), folder)
     stored = (folder / "run_facts.json").read_text()
     try:
         (folder / "run_facts.json").write_text(json.dumps(facts))
@@ -200,11 +202,11 @@ def test_utilisation_is_stated_where_the_peak_is_known(released, monkeypatch):
     assert "utilisation" not in model_card(folder)
     monkeypatch.setattr(throughput, "_peak", lambda: 4 * throughput.totals.rates()["model_flops_per_second"])
     try:
-        write_facts(trainer, folder)
+        write_facts(trainer.run_facts(), folder)
         assert "| model FLOPs utilisation | 25.0 % of" in model_card(folder)
     finally:
         monkeypatch.undo()
-        write_facts(trainer, folder)
+        write_facts(trainer.run_facts(), folder)
 
 
 def test_a_fact_that_the_template_lacks_is_an_error():

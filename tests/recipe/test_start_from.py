@@ -84,11 +84,11 @@ def test_the_checkpoints_mean_and_std_hold_unless_the_recipe_has_its_own(recipe,
     """Before, those of the training file replaced them without a word."""
     pytest.importorskip("ffcv", reason="loads .beton files")
     trainer = build_trainer(recipe(*words))
-    assert trainer.image_mean == ((0.1, 0.2, 0.3) if words else MEAN)
-    assert trainer.image_std == STD
+    assert trainer.pixels.mean == ((0.1, 0.2, 0.3) if words else MEAN)
+    assert trainer.pixels.std == STD
     assert tuple(trainer.processing_class.image_std) == STD
     images = coloured_images(2)[0]
-    expected = (images[:, 1] / 255 - trainer.image_mean[1]) / STD[1]
+    expected = (images[:, 1] / 255 - trainer.pixels.mean[1]) / STD[1]
     torch.testing.assert_close(trainer.normalize(images)[:, 1], expected, atol=1e-5, rtol=0)
     trainer.close()
 

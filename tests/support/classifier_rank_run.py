@@ -12,6 +12,7 @@ from dailymae_hf.downstream.classifier import build_classifier, pooled_features
 from dailymae_hf.downstream.features import collect_features
 from dailymae_hf.downstream.trainer import ClassifierTrainer
 from dailymae_hf.downstream.training_args import ClassifierTrainingArguments
+from dailymae_hf.run_files import scores_of
 from dailymae_hf.training.augment import ThreeAugment
 from dailymae_hf.training.ranks import end_ranks, leave_rank
 from tests.support.in_memory import ArrayLoader, coloured_images, tiny_model
@@ -40,7 +41,7 @@ def run(out: Path, batch: int, rank: int = 0, world_size: int = 1) -> None:
         eval_beton=held_out,
     )
     trainer.train()
-    scores = {name: value for name, value in trainer.evaluate().items() if name != "epoch"}
+    scores = scores_of(trainer.evaluate())
     table = collect_features(trainer, held_out, lambda x: pooled_features(trainer.core_model, x), name="held out")
     save_file(
         {**trainer.core_model.state_dict(), "features": table.features, "labels": table.labels},

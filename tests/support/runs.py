@@ -2,7 +2,7 @@
 
 import torch
 
-from dailymae_hf.training.beton_trainer import IMAGE_MEAN, IMAGE_STD
+from dailymae_hf.training.pixels import IMAGE_MEAN, IMAGE_STD
 from dailymae_hf.training.training_args import DailyMAETrainingArguments
 from tests.support.in_memory import ArrayLoader, coloured_images
 

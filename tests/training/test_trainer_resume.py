@@ -12,8 +12,8 @@ from transformers.trainer import skip_first_batches
 
 from dailymae_hf.errors import CheckpointError, ResumeError
 from dailymae_hf.run_files import read_log
-from dailymae_hf.training.checkpoint import load_weights
 from dailymae_hf.training.run_settings import newest_checkpoint
+from dailymae_hf.training.weights import load_weights
 from tests.support.in_memory import ArrayLoader, coloured_images, tiny_model
 from tests.support.rank_run import build
 

@@ -5,39 +5,24 @@ LayerNorm, detached; Adam with learning rate 1e-3; one probe step per optimizer 
 """
 
 import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from dailymae_hf.data.shards import is_beton_source
 from dailymae_hf.errors import RecipeError, ResumeError
 from dailymae_hf.training.callbacks.base import DailyMAECallback
-from dailymae_hf.training.evaluation import gather_samples
+from dailymae_hf.training.hf_compat import logging
 from dailymae_hf.training.knn import knn_accuracy
+from dailymae_hf.training.probe_head import ProbeHead
+
+logger = logging.get_logger(__name__)
 
 STATE_NAME = "online_probe.safetensors"
 NEIGHBOURS = 20
-
-
-class Probe(nn.Module):
-    """BatchNorm without affine (the linear layer has its own) and a linear head: (B, D) -> (B, num_classes)."""
-
-    def __init__(self, width: int, num_classes: int, seed: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm1d(width, affine=False, eps=1e-6)
-        self.head = nn.Linear(width, num_classes)
-        generator = torch.Generator().manual_seed(seed)
-        nn.init.normal_(self.head.weight, std=0.01, generator=generator)
-        nn.init.zeros_(self.head.bias)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return self.head(self.norm(features))
 
 
 class OnlineProbeCallback(DailyMAECallback):
@@ -50,6 +35,8 @@ class OnlineProbeCallback(DailyMAECallback):
     The cost: a step's unmasked encoder pass is four times the masked one's FLOPs at mask ratio .75, for ViT-B/16 at 224
     about 60 % of a whole training step. The paper takes a probe step per optimizer step; `every_n_steps` 8 brings the
     cost to about 7 %, with a probe that learns more slowly.
+
+    Where there are no labels or no validation file, it says so in one line and does nothing.
 
     Args:
         every_n_steps: optimizer steps per probe step.
@@ -70,8 +57,11 @@ class OnlineProbeCallback(DailyMAECallback):
         self.every_n_epochs = every_n_epochs
         self.bank_size = bank_size
         self.bank = bank
-        self.probe: Probe | None = None
+        self.probe: ProbeHead | None = None
         self.num_classes = 0
+        self.held_out: Any = None
+        self.bank_loader: Any = None
+        self.missing: str | None = None  # what there would have to be for a probe
         self._pending: dict[str, float | int] = {}
 
     def on_train_begin(
@@ -82,6 +72,8 @@ class OnlineProbeCallback(DailyMAECallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl | None:
+        if self.probe is None:
+            return None
         if state.global_step % self.every_n_steps == 0:
             self._learn()
         epoch_done = float(state.epoch).is_integer() and round(state.epoch) % self.every_n_epochs == 0
@@ -96,34 +88,44 @@ class OnlineProbeCallback(DailyMAECallback):
         values, self._pending = self._pending, {}
         return values
 
+    def facts(self) -> dict[str, Any]:
+        return {"classes": None if self.probe is None else self.num_classes}
+
     # ---- learning --------------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        if self.probe is not None:
+        trainer = self.trainer
+        if self.probe is not None or self.missing is not None:
             return
-        if self.trainer.train_beton is None or self.trainer.eval_beton is None:
-            raise RecipeError("the online probe needs train_beton and eval_beton, files with labels")
-        loader = self.trainer.get_train_dataloader()
-        self.num_classes = count_classes(loader)
-        check_held_out(self.trainer.get_eval_dataloader(), loader, self.num_classes)
-        self._all_labelled = min(loader.dataset.labels) >= 0
-        width = self.trainer.core_model.config.hidden_size
-        self.probe = Probe(width, self.num_classes, self.trainer.args.seed).to(self.trainer.args.device)
+        training: Any = None if trainer.train_beton is None else trainer.get_train_dataloader()
+        self.held_out = None if trainer.eval_beton is None else trainer.fixed_loader(trainer.eval_beton)
+        self.missing = what_is_missing(training, self.held_out)
+        if self.missing is not None:
+            if trainer.is_world_process_zero():
+                logger.warning("online_probe: no probe and no kNN score are taken: %s", self.missing)
+            return
+        bank = trainer.train_beton if self.bank is None else self.bank
+        self.bank_loader = trainer.fixed_loader(bank, shuffle=True)
+        self.num_classes = count_classes(training)
+        check_held_out(self.held_out, training, self.num_classes)
+        self._all_labelled = min(training.dataset.labels) >= 0
+        width = trainer.core_model.config.hidden_size
+        self.probe = ProbeHead(width, self.num_classes, seed=trainer.args.seed).to(trainer.args.device)
         self.optimizer = torch.optim.Adam(self.probe.parameters(), lr=1e-3)
 
     def _features(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) pixels as the loader yields them -> (B, D) float32, detached."""
-        trainer = self.trainer
-        pixel_values = trainer.normalize(pixel_values.to(trainer.args.device))
-        with torch.no_grad(), trainer.accelerator.autocast():
-            return trainer.core_model.encode(pixel_values).float().mean(dim=1)
+        """(B, 3, S, S) pixels, normalised -> (B, D) float32, detached."""
+        with torch.no_grad(), self.trainer.accelerator.autocast():
+            return self.trainer.core_model.encode(pixel_values).float().mean(dim=1)
 
     def _learn(self) -> None:
         assert self.probe is not None
-        batches = self.trainer.step_batches
-        labels = torch.cat([batch["labels"] for batch in batches]).to(self.trainer.args.device)
-        features = torch.cat([self._features(batch["pixel_values"]) for batch in batches])
-        features, labels = self.trainer.accelerator.gather((features, labels))
+        trainer, batches = self.trainer, self.trainer.step_batches
+        device = trainer.args.device
+        labels = torch.cat([batch["labels"] for batch in batches]).to(device)
+        pixels = (trainer.normalize(batch["pixel_values"].to(device)) for batch in batches)
+        features = torch.cat([self._features(pixel_values) for pixel_values in pixels])
+        features, labels = trainer.accelerator.gather((features, labels))
         if not self._all_labelled:  # the selection makes the host wait for the device
             known = labels >= 0
             features, labels = features[known], labels[known]
@@ -141,53 +143,47 @@ class OnlineProbeCallback(DailyMAECallback):
     def score(self) -> dict[str, float | int]:
         """`probe_accuracy` and `knn_accuracy` of the model and the probe as they are now."""
         assert self.probe is not None
-        trainer = self.trainer
-        resolution = trainer.get_train_dataloader().resolution
-        queries, labels = self._encode_all(trainer.get_eval_dataloader(), resolution)
-        bank_loader = trainer.train_beton if self.bank is None else self.bank
-        if is_beton_source(bank_loader):
-            bank_loader = trainer.fixed_loader(bank_loader, shuffle=True)
-        bank, bank_labels = self._encode_all(bank_loader, resolution, self.bank_size)
+        queries, labels = self._encode_all(self.held_out)
+        bank, bank_labels = self._encode_all(self.bank_loader, self.bank_size)
         self.probe.eval()
         hits = self.probe(queries).argmax(dim=1) == labels
         neighbours = knn_accuracy(bank, bank_labels, queries, labels, num_classes=self.num_classes, k=(NEIGHBOURS,))
         return {"probe_accuracy": hits.float().mean().item(), "knn_accuracy": neighbours[NEIGHBOURS]}
 
-    def _encode_all(self, loader: Any, resolution: int, limit: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def _encode_all(self, loader: Any, limit: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Features and labels of a loader's labelled samples, by sample index, the same on every rank."""
         loader.set_epoch(0)
-        loader.set_resolution(resolution)
-        rows: list[tuple[torch.Tensor, ...]] = []
-        for batch in _first_batches(loader, limit, self.trainer.args.world_size):
-            device = self.trainer.args.device
-            features = self._features(batch["pixel_values"])
-            rows.append((features, batch["labels"].to(device), batch["index"].to(device)))
-        features, labels, index = (torch.cat(columns) for columns in zip(*rows, strict=True))
-        _, joined = gather_samples(
-            self.trainer.accelerator, index, torch.cat([features, labels.float().unsqueeze(1)], dim=1)
-        )
-        labels = joined[:, -1].long()
+        loader.set_resolution(self.trainer.get_train_dataloader().resolution)
+
+        def row(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            # One gather for both: class numbers are exact in float32.
+            return torch.cat([self._features(batch["pixel_values"]), batch["labels"].float().unsqueeze(1)], dim=1)
+
+        _, rows = self.trainer.rows_by_sample(loader, row, limit=limit)
+        labels = rows[:, -1].long()
         known = labels >= 0
-        return joined[known, :-1], labels[known]
+        return rows[known, :-1], labels[known]
 
     # ---- state -----------------------------------------------------------------------------------------------------
 
     def save_state(self, folder: Path) -> None:
-        assert self.probe is not None
+        if self.probe is None:
+            return
         tensors = {f"probe.{name}": value for name, value in self.probe.state_dict().items()}
         for number, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{name}": value for name, value in moments.items()}
         save_file({name: value.contiguous() for name, value in tensors.items()}, folder / STATE_NAME)
 
     def load_state(self, folder: Path) -> None:
+        self._build()
+        if self.probe is None:
+            return
         path = folder / STATE_NAME
         if not path.is_file():
             raise ResumeError(
                 f"{folder} was written without the online probe, which would start untrained in the middle of the run: "
                 "continue without it (online_probe: false), or start a new run"
             )
-        self._build()
-        assert self.probe is not None
         tensors = load_file(path)
         weights = {name[6:]: value for name, value in tensors.items() if name.startswith("probe.")}
         own = {name: value.shape for name, value in self.probe.state_dict().items()}
@@ -203,27 +199,35 @@ class OnlineProbeCallback(DailyMAECallback):
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
-def count_classes(loader: Any) -> int:
-    """Number of classes of a loader's file: its class names, else one more than the largest label.
+def what_is_missing(training: Any, held_out: Any) -> str | None:
+    """What the probe lacks, and what would bring it; None where both loaders are there and have labels."""
+    if training is None:
+        return "they need a training file (train_beton), and this run trains on a data set"
+    if held_out is None:
+        return "there is no validation file; eval_beton names one, and `dailymae write --split-off 0.02` makes one"
+    for name, loader in (("training", training), ("validation", held_out)):
+        if not _has_labels(loader):
+            return f"the {name} file has no labels; `dailymae write` keeps those of class folders and label columns"
+    return None
 
-    Raises:
-        RecipeError: the file has no labels.
-    """
+
+def _has_labels(loader: Any) -> bool:
     labels = loader.dataset.labels
-    if labels is None or max(labels) < 0:
-        raise RecipeError("the online probe needs labels, and the training file has none: set online_probe: false")
-    return max(len(loader.class_names or ()), int(max(labels)) + 1)
+    return labels is not None and max(labels) >= 0
+
+
+def count_classes(loader: Any) -> int:
+    """Number of classes of a loader's file: its class names, else one more than the largest label."""
+    return max(len(loader.class_names or ()), int(max(loader.dataset.labels)) + 1)
 
 
 def check_held_out(held_out: Any, training: Any, num_classes: int) -> None:
     """Make sure that the validation labels mean what the training labels do, before hours of training.
 
     Raises:
-        RecipeError: the validation file has no labels, or classes that the training file does not have.
+        RecipeError: the validation file has classes that the training file does not have.
     """
     labels = held_out.dataset.labels
-    if labels is None or max(labels) < 0:
-        raise RecipeError("the online probe needs labels, and the validation file has none: set online_probe: false")
     if max(labels) >= num_classes:
         raise RecipeError(f"eval_beton: has labels up to {max(labels)}, and train_beton {num_classes} classes")
     own, theirs = training.class_names, held_out.class_names
@@ -231,12 +235,3 @@ def check_held_out(held_out: Any, training: Any, num_classes: int) -> None:
         other = next((name for name in theirs if name not in own), None)
         what = "names its classes in another order" if other is None else f"has a class {other!r}"
         raise RecipeError(f"eval_beton: {what}, unlike train_beton: the probe's scores would mean nothing")
-
-
-def _first_batches(loader: Iterable[Any], limit: int | None, world_size: int) -> Iterator[Any]:
-    seen = 0
-    for batch in loader:
-        yield batch
-        seen += len(batch["pixel_values"]) * world_size
-        if limit is not None and seen >= limit:
-            return

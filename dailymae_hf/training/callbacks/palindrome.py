@@ -1,32 +1,25 @@
-"""Applies the resolution schedule: tells loader and model before an epoch's iterator is made."""
+"""Applies the resolution schedule of a masked autoencoder: resolution and mask ratio."""
 
 from typing import Any
 
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from dailymae_hf.schedule import ResolutionSchedule, Stage
-from dailymae_hf.training.callbacks.base import DailyMAECallback
+from dailymae_hf.schedule import Stage
+from dailymae_hf.training.callbacks.resolution import ResolutionCallback
 
 
-class PalindromeCallback(DailyMAECallback):
+class PalindromeCallback(ResolutionCallback):
     """Sets resolution and mask ratio of each epoch, and logs both with the stage's number.
-
-    The Trainer calls `on_epoch_begin` before it asks the loader for an iterator, after a resume as well, so that the
-    first batch of an epoch has its size already.
 
     Args:
         schedule: the pure function from epoch to stage.
     """
 
-    def __init__(self, schedule: ResolutionSchedule) -> None:
-        self.schedule = schedule
-        self.stage: Stage | None = None
-
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self.stage = self.schedule.stage(int(state.epoch))
-        kwargs["train_dataloader"].set_resolution(self.stage.resolution)
+        super().on_epoch_begin(args, state, control, **kwargs)
+        assert self.stage is not None
         kwargs["model"].mask_ratio = self.stage.mask_ratio
 
     def log_values(self) -> dict[str, float | int]:
@@ -37,3 +30,6 @@ class PalindromeCallback(DailyMAECallback):
             "mask_ratio": self.stage.mask_ratio,
             "stage": self.stage.index,
         }
+
+    def mask_ratio_of(self, stage: Stage) -> float | None:
+        return stage.mask_ratio

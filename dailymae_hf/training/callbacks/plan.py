@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerControl, TrainerState, TrainingArguments
-from transformers.utils import logging
 
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.plan.forecast import Forecast, Observed, Plan, forecast
 from dailymae_hf.training.callbacks.base import DailyMAECallback
+from dailymae_hf.training.hf_compat import logging
 from dailymae_hf.training.stopwatch import process_seconds
 
 logger = logging.get_logger(__name__)

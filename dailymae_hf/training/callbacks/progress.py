@@ -3,7 +3,8 @@
 from typing import Any
 
 from transformers import TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_callback import ProgressCallback
+
+from dailymae_hf.training.hf_compat import ProgressCallback
 
 # name in the log -> (short name, format)
 _SHOWN = {

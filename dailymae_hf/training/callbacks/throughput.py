@@ -124,6 +124,11 @@ class ThroughputCallback(DailyMAECallback):
             self._close_window()
             self._window = Totals()
 
+    def facts(self) -> dict[str, Any]:
+        if not self.totals.images:
+            return {}
+        return {"totals": asdict(self.totals), "rates": self.totals.rates(), "mfu": self.mfu(self.totals)}
+
     def mfu(self, totals: Totals) -> float | None:
         """Model FLOPs over the devices' peak, 0-1; None where no 16-bit peak is known."""
         peak = self._peak()

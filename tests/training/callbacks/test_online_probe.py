@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.training.callbacks import OnlineProbeCallback
-from dailymae_hf.training.callbacks.online_probe import Probe
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
+from dailymae_hf.training.probe_head import ProbeHead
 from tests.support.in_memory import tiny_model
 from tests.support.runs import arguments, loader, normalised, validation
 
@@ -39,7 +39,7 @@ def features(model, images):
 def test_learns_as_batchnorm_and_a_linear_layer_trained_by_hand(tmp_path, every_n_steps):
     trainer, callback = run(tmp_path, every_n_steps=every_n_steps, base_learning_rate=1e-30)  # the encoder stands still
 
-    start = Probe(32, 4, seed=5)
+    start = ProbeHead(32, 4, seed=5)
     norm, head = nn.BatchNorm1d(32, affine=False, eps=1e-6), nn.Linear(32, 4)
     head.load_state_dict(start.head.state_dict())
     adam, step, data = torch.optim.Adam(head.parameters(), lr=1e-3), 0, loader()
@@ -97,24 +97,34 @@ def test_images_without_a_label_take_no_part(tmp_path):
     assert callback.score()["probe_accuracy"] * 6 == pytest.approx(round(callback.score()["probe_accuracy"] * 6))
 
 
-def test_a_training_file_without_labels_is_refused(tmp_path):
-    with pytest.raises(RecipeError, match="needs labels"):
-        run(tmp_path, labels=False)
-
-
-def test_a_run_without_a_validation_file_is_refused(tmp_path):
-    trainer = DailyMAETrainer(
-        tiny_model(), arguments(tmp_path), train_beton=loader(), callbacks=[OnlineProbeCallback()]
-    )
-    with pytest.raises(RecipeError, match="eval_beton"):
+@pytest.mark.parametrize("missing", ["training labels", "validation labels", "validation file", "training file"])
+def test_without_what_it_needs_it_says_so_once_and_the_run_goes_on(tmp_path, caplog, missing):
+    """The self-supervised case: images without labels, or without a validation file, are no error."""
+    said = {
+        "training labels": "the training file has no labels",
+        "validation labels": "the validation file has no labels",
+        "validation file": "eval_beton names one",
+        "training file": "this run trains on a data set",
+    }[missing]
+    train, held_out = loader(labels=missing != "training labels"), validation()
+    if missing == "validation labels":
+        held_out.dataset.labels = None
+    given = {"train_beton": train, "eval_beton": held_out}
+    if missing == "validation file":
+        given.pop("eval_beton")
+    if missing == "training file":
+        given = {"train_dataset": [{"pixel_values": image} for image in normalised(train.images)]}
+    args = arguments(tmp_path, save_strategy="epoch")
+    trainer = DailyMAETrainer(tiny_model(), args, callbacks=[OnlineProbeCallback(bank=held_out)], **given)
+    with caplog.at_level("WARNING"):
         trainer.train()
-
-
-def test_a_validation_file_without_labels_is_refused_before_training(tmp_path):
-    held_out = validation()
-    held_out.dataset.labels = None
-    with pytest.raises(RecipeError, match="the validation file has none"):
-        run(tmp_path, evaluate=held_out, every_n_epochs=100)
+    lines = [record.getMessage() for record in caplog.records if "online_probe" in record.getMessage()]
+    assert len(lines) == 1
+    assert said in lines[0]
+    assert trainer.state.global_step == 10
+    assert not any("probe_accuracy" in entry for entry in trainer.state.log_history)
+    resumed = DailyMAETrainer(tiny_model(), args, callbacks=[OnlineProbeCallback(bank=held_out)], **given)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
 
 
 @pytest.mark.parametrize(

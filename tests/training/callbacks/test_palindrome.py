@@ -1,7 +1,7 @@
 """The schedule reaches loader and model before the first batch of each epoch, and the log says so."""
 
 from dailymae_hf.schedule import ResolutionSchedule
-from dailymae_hf.training import mae_trainer as trainer_module
+from dailymae_hf.training import beton_trainer as trainer_module
 from dailymae_hf.training.callbacks import PalindromeCallback
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
 from tests.support.in_memory import tiny_model

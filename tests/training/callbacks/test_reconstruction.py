@@ -58,3 +58,21 @@ def test_writes_a_picture_each_n_epochs_and_at_the_end(tmp_path):
     assert (pictures[0][:5] == 255).all(), "a white margin"
     assert callback.latest == tmp_path / "reconstructions" / "epoch_0005.png"
     assert trainer.model.training
+
+
+def test_without_a_validation_file_pictures_are_of_training_images(tmp_path):
+    """The self-supervised case: many have one pile of images and nothing beside it."""
+    callback = ReconstructionCallback(every_n_epochs=10, num_images=3)
+    given = {"train_beton": loader(shuffle=False), "callbacks": [callback]}
+    DailyMAETrainer(tiny_model(), arguments(tmp_path, num_train_epochs=1), **given).train()
+    assert [path.name for path in (tmp_path / "reconstructions").iterdir()] == ["epoch_0001.png"]
+    assert torch.equal(callback._images, coloured_images(40)[0][:3])
+
+
+def test_without_any_file_it_says_so_and_draws_nothing(tmp_path, caplog):
+    images = normalised(coloured_images(16)[0])
+    dataset = [{"pixel_values": image} for image in images]
+    args = arguments(tmp_path, num_train_epochs=1)
+    DailyMAETrainer(tiny_model(), args, train_dataset=dataset, callbacks=[ReconstructionCallback()]).train()
+    assert "no pictures are drawn" in caplog.text
+    assert not (tmp_path / "reconstructions").exists()

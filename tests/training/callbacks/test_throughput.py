@@ -59,13 +59,13 @@ def test_evaluation_and_checkpoints_are_no_training_time(tmp_path, monkeypatch):
     throughput = ThroughputCallback()
     args = arguments(tmp_path, eval_strategy="epoch", save_strategy="epoch")
     trainer = DailyMAETrainer(tiny_model(), args, train_beton=loader(), eval_beton=validation(), callbacks=[throughput])
-    real = trainer._validation_losses
+    real = trainer.score
 
     def slow(*given):
         time.sleep(1.0)
         return real(*given)
 
-    monkeypatch.setattr(trainer, "_validation_losses", slow)
+    monkeypatch.setattr(trainer, "score", slow)
     trainer.train()
     assert trainer.stopwatch.paused > 2.0
     second_epoch = [e for e in trainer.state.log_history if "images_per_second" in e and e["epoch"] > 1]

@@ -1,1 +1,0 @@
-"""What `write_beton` reads: one file for each kind of source, opened by `open_images`."""

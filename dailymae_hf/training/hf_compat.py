@@ -1,0 +1,133 @@
+"""Everything of transformers' Trainer and of accelerate that is private or undocumented and that we stand on.
+
+An upgrade of either package breaks here, or in the model room, and nowhere else. `tests/compat/test_private_api.py`
+asserts that each name exists with the signature that is used.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import transformers.trainer
+from accelerate.utils import DistributedDataParallelKwargs
+from transformers import Trainer, TrainerCallback
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME, TRAINING_ARGS_NAME
+from transformers.trainer_callback import ExportableState, ProgressCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy, SchedulerType
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, logging
+
+__all__ = [
+    "OPTIMIZER_NAME",
+    "PREFIX_CHECKPOINT_DIR",
+    "SAFE_WEIGHTS_INDEX_NAME",
+    "SAFE_WEIGHTS_NAME",
+    "SCHEDULER_NAME",
+    "TRAINER_METHODS",
+    "TRAINER_STATE_NAME",
+    "TRAINING_ARGS_NAME",
+    "DistributedDataParallelKwargs",
+    "HubStrategy",
+    "ProgressCallback",
+    "SchedulerType",
+    "exported_callback_states",
+    "logging",
+    "save_optimizer_and_random_states",
+    "skipping_by_the_loader",
+    "tune_ddp",
+    "without_progress_bars",
+]
+
+# Methods of the stock Trainer that ours overrides or calls, with the arguments it counts on. Few are documented.
+TRAINER_METHODS: dict[str, tuple[str, ...]] = {
+    "_build_accelerator_args": ("kwargs",),
+    "_finish_current_push": (),
+    "_get_learning_rate": (),
+    "_get_output_dir": ("trial",),
+    "_load_best_model": (),
+    "_load_from_checkpoint": ("resume_from_checkpoint", "model"),
+    "_prepare_for_training": ("max_steps", "train_dataloader", "resume_from_checkpoint"),
+    "_prepare_inputs": ("inputs",),
+    "_push_from_checkpoint": ("checkpoint_folder",),
+    "_run_epoch": (
+        "model", "epoch", "train_dataloader", "steps_in_epoch", "num_update_steps_per_epoch", "trial",
+        "ignore_keys_for_eval", "start_time", "resume_from_checkpoint", "epochs_trained",
+        "steps_trained_in_current_epoch",
+    ),
+    "_save": ("output_dir", "state_dict"),
+    "_save_checkpoint": ("model", "trial"),
+    "_save_optimizer_and_scheduler": ("output_dir",),
+    "_save_rng_state": ("output_dir",),
+    "_save_scaler": ("output_dir",),
+    "autocast_smart_context_manager": ("cache_enabled",),
+    "create_model_card": (),
+    "create_optimizer": ("model",),
+    "create_scheduler": ("num_training_steps", "optimizer"),
+    "evaluation_loop": (
+        "dataloader", "description", "prediction_loss_only", "ignore_keys", "metric_key_prefix",
+    ),
+    "get_batch_samples": ("epoch_iterator", "num_batches", "device"),
+    "get_decay_parameter_names": ("model",),
+    "get_optimizer_cls_and_kwargs": ("args", "model"),
+    "init_hf_repo": ("token", "private"),
+    "set_initial_training_values": ("args", "dataloader"),
+    "store_flos": (),
+}  # fmt: skip
+
+_stock_skip: Callable[..., Any] = transformers.trainer.skip_first_batches
+
+
+@contextmanager
+def skipping_by_the_loader() -> Iterator[None]:
+    """Inside the block the Trainer asks a loader that has `skip(n)` to begin its next epoch after n batches.
+
+    The Trainer's own way rebuilds a DataLoader and has no hook. Only the epoch that a resume continues needs this.
+    """
+    transformers.trainer.skip_first_batches = _skip
+    try:
+        yield
+    finally:
+        transformers.trainer.skip_first_batches = _stock_skip
+
+
+def _skip(dataloader: Any, num_batches: int = 0) -> Any:
+    if not hasattr(dataloader, "skip"):
+        return _stock_skip(dataloader, num_batches)
+    dataloader.skip(num_batches)
+    return dataloader
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Transformers draws no progress bars of its own inside the block."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def save_optimizer_and_random_states(trainer: Trainer, folder: Path) -> None:
+    """Write optimizer, learning rate, loss scale and random states as the stock Trainer does (every rank calls it)."""
+    trainer._save_optimizer_and_scheduler(str(folder))
+    trainer._save_scaler(str(folder))
+    trainer._save_rng_state(str(folder))
+
+
+def exported_callback_states(callbacks: list[TrainerCallback], control: Any) -> dict[str, Any]:
+    """What the stock Trainer keeps of its own callbacks in `trainer_state.json`."""
+    states: dict[str, list[Any]] = {}
+    for callback in [*callbacks, control]:
+        if isinstance(callback, ExportableState):
+            states.setdefault(type(callback).__name__, []).append(callback.state())
+    return {name: many if len(many) > 1 else many[0] for name, many in states.items()}
+
+
+def tune_ddp(kwargs_handlers: list[Any], *, static_graph: bool) -> None:
+    """Let DDP keep gradients in its all-reduce buckets, and plan once unless `static_graph` is False."""
+    for handler in kwargs_handlers:
+        if isinstance(handler, DistributedDataParallelKwargs):
+            handler.gradient_as_bucket_view = True  # one copy of the gradients less
+            handler.static_graph &= static_graph
