@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
@@ -114,12 +115,12 @@ def judge(
 
 def read_images(files: Sequence[str], size: int, limit: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """uint8 (N, 3, size, size) and int64 labels (N,) of parquet files; `limit` takes evenly spaced rows."""
-    columns: list[tuple[dict[str, Any], int]] = []
-    for file in files:
-        table = pq.read_table(file, columns=["image", "label"])
-        columns += zip(table["image"].to_pylist(), table["label"].to_pylist(), strict=True)
-    if limit is not None and limit < len(columns):
-        columns = [columns[row * len(columns) // limit] for row in range(limit)]
+    table = pa.concat_tables(
+        [pq.read_table(file, columns=["image", "label"]) for file in files], promote_options="default"
+    )
+    if limit is not None and limit < len(table):
+        table = table.take([row * len(table) // limit for row in range(limit)])
+    columns = list(zip(table["image"].to_pylist(), table["label"].to_pylist(), strict=True))
     pixels = np.empty((len(columns), 3, size, size), dtype=np.uint8)
     for row, (value, _) in enumerate(columns):
         image = Image.open(io.BytesIO(value["bytes"])).convert("RGB")

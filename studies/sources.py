@@ -8,7 +8,9 @@ import pyarrow.parquet as pq
 from datasets import Dataset, Image
 
 from dailymae_hf.data import write_beton
-from dailymae_hf.data.image_dataset import choose_columns, open_source, stored_image
+from dailymae_hf.data.sources.image_source import SourceOptions, read_image
+from dailymae_hf.data.sources.open_source import open_images
+from dailymae_hf.errors import RecipeError
 
 
 class Sources:
@@ -52,13 +54,11 @@ class Sources:
         """The source's images, encoded as they are, and its labels."""
         if path.is_file():
             return path
-        dataset, _ = choose_columns(open_source(source, split), None, "auto")
         rows = []
-        for image, label in zip(dataset["image"], dataset["label"], strict=True):
-            stored = stored_image(image)
-            if isinstance(stored, str):
-                stored = Path(stored).read_bytes()
-            rows.append({"image": {"bytes": stored}, "label": label})
+        for image, label, name in open_images(source, SourceOptions(split)).rows(0, None):
+            if image is None:
+                raise RecipeError(f"{source}: a row without an image ({name})")
+            rows.append({"image": {"bytes": read_image(image)}, "label": label})
         partial = path.with_suffix(".partial")
         pq.write_table(pa.Table.from_pylist(rows), partial)
         partial.rename(path)

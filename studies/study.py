@@ -76,6 +76,9 @@ class Study:
             if key not in values:
                 raise StudyError(f"{path}: {key} is missing")
         study = cls(name=path.stem, **values)
+        for arm in study.arms:
+            if not isinstance(arm, str):
+                raise StudyError(f"{path}: arms: {arm} is no text; YAML reads it as a number without quotes")
         if study.reference not in study.arms:
             raise StudyError(f"{path}: reference: {study.reference!r} is not one of {', '.join(study.arms)}")
         return study

@@ -6,10 +6,13 @@ import re
 import shlex
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
+import pyarrow
 import pytest
 from accelerate.commands.launch import launch_command_parser
+from pyarrow import parquet
 
 from dailymae_hf.cli.main import main as dailymae
 from dailymae_hf.cli.run import RUNS
@@ -46,11 +49,29 @@ def commands(*programs: str) -> list[list[str]]:
     return found
 
 
+def list_photographs(folder):
+    """The same photographs as a list, as parquet and as a shard."""
+    paths = sorted((folder / "photographs/train").glob("*/*.jpg"))
+    (folder / "labels.csv").write_text(
+        "path,label\n" + "".join(f"{path.relative_to(folder)},{path.parent.name}\n" for path in paths)
+    )
+    for place in ("data", "shards"):
+        (folder / place).mkdir()
+    images = [{"bytes": path.read_bytes(), "path": path.name} for path in paths]
+    table = pyarrow.table({"image": images, "label": [path.parent.name for path in paths]})
+    for split in ("train", "validation"):
+        parquet.write_table(table, folder / f"data/{split}-00000-of-00001.parquet")
+    with tarfile.open(folder / "shards/train-000000.tar", "w") as tar:
+        for path in paths:
+            tar.add(path, f"{path.stem}.jpg")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """What the pages take as given: photographs, the demo's checkpoint; and the .beton files that they write."""
     folder = tmp_path_factory.mktemp("newcomer")
     cut_tiles(folder / "photographs", {"train": 3, "validation": 2})
+    list_photographs(folder)
     config = mae_config("tiny", image_size=64, num_hidden_layers=1, decoder_num_hidden_layers=1)
     DailyMAEForPreTraining(config).save_pretrained(folder / "outputs/demo")
     image_processor(64, (0.5,) * 3, (0.25,) * 3).save_pretrained(folder / "outputs/demo")

@@ -12,6 +12,7 @@ from dailymae_hf.plan.forecast import Plan
 from dailymae_hf.plan.speeds import Throughput, parse_duration, read_throughput
 
 if TYPE_CHECKING:
+    from dailymae_hf.recipe.build import Setup
     from dailymae_hf.recipe.recipe import PretrainRecipe
 
 _ABOUT = """What a run takes at constant resolution, with the palindrome and with other schedules, what limits it, and,
@@ -50,14 +51,15 @@ def add_plan(commands: Any) -> None:
 
 def run_plan(options: argparse.Namespace) -> int:
     from dailymae_hf.plan.report import draw_plan, format_plan
-    from dailymae_hf.plan.schedules import conditions_of, fit_recipe_schedule, training_flops, usual_schedules
-    from dailymae_hf.recipe.build import cores_per_rank, model_config, training_images
+    from dailymae_hf.recipe.build import Setup, cores_per_rank, model_config
+    from dailymae_hf.recipe.planning import conditions_of, fit_recipe_schedule, training_flops, usual_schedules
     from dailymae_hf.recipe.recipe import load_recipe
 
     if (options.mfu is None) != (options.peak_tflops is None):
         raise RecipeError("--mfu and --peak-tflops: a stated speed needs both")
     budget = None if options.budget is None else parse_duration(options.budget, field="--budget")
     recipe: PretrainRecipe = load_recipe(options.recipe)
+    setup = Setup(recipe)
     training, config = recipe.training, model_config(recipe)
     epochs = options.epochs or int(training.num_train_epochs)
     spec = cast("dict[str, Any] | None", training.resolution_schedule)
@@ -66,11 +68,11 @@ def run_plan(options: argparse.Namespace) -> int:
         flops = training_flops(config, training.decoder_keep)
         throughput = Throughput.from_utilisation(flops, config.image_size, config.mask_ratio, peak, options.mfu)
     else:
-        throughput = _measured(recipe, epochs) if options.measure else read_throughput(options.throughput)
+        throughput = _measured(setup, epochs) if options.measure else read_throughput(options.throughput)
     devices = options.gpus or training.world_size * max(1, training.n_gpu)
     conditions = conditions_of(
         config,
-        images=options.images or training_images(recipe),
+        images=options.images or setup.training_images,
         global_batch=training.per_device_train_batch_size * training.gradient_accumulation_steps * devices,
         machines=Machines(devices, options.cores_per_gpu or cores_per_rank(recipe), options.scaling),
         throughput=throughput,
@@ -106,14 +108,13 @@ def _fit_name(budget: str, fitted: int, asked: int) -> str:
     return f"fits {budget}" if fitted == asked else f"fits {budget} with fewer epochs"
 
 
-def _measured(recipe: "PretrainRecipe", epochs: int) -> Throughput:
-    from dailymae_hf.plan.schedules import sizes_to_measure
-    from dailymae_hf.recipe.build import build_trainer, model_config
+def _measured(setup: "Setup", epochs: int) -> Throughput:
+    from dailymae_hf.recipe.build import model_config
     from dailymae_hf.recipe.measure import measure
+    from dailymae_hf.recipe.planning import sizes_to_measure
 
-    spec = cast("dict[str, Any] | None", recipe.training.resolution_schedule)
-    sizes = sizes_to_measure(spec, epochs, model_config(recipe))
-    return measure(recipe, build_trainer, sizes)
+    spec = cast("dict[str, Any] | None", setup.recipe.training.resolution_schedule)
+    return measure(setup, sizes_to_measure(spec, epochs, model_config(setup.recipe)))
 
 
 def _notes(conditions: Conditions, options: argparse.Namespace) -> list[str]:

@@ -65,11 +65,11 @@ def run_script(name: str) -> NoReturn:
 
 
 def end_process(code: int) -> NoReturn:
-    """End this process; where it is one of several ranks whose work is done, without the interpreter's teardown."""
-    if code == 0 and "torch" in sys.modules:
+    """End this process; where it is one of several ranks, without the interpreter's teardown."""
+    if "torch" in sys.modules:
         from dailymae_hf.training.ranks import leave_rank
 
-        leave_rank()
+        leave_rank(code)
     sys.exit(code)
 
 
@@ -83,16 +83,20 @@ def ending_on_user_errors() -> Iterator[None]:
         yield
     except Exception as error:
         if "TORCHELASTIC_ERROR_FILE" in os.environ:
-            from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+            from dailymae_hf.training.ranks import tell_launcher
 
-            get_error_handler().record_exception(error)
+            tell_launcher(error)
         if isinstance(error, DailyMAEError | OSError):
             print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
-            sys.exit(2)
+            end_process(2)
         raise
     except KeyboardInterrupt:
-        print("interrupted: --resume_from_checkpoint true continues from the last checkpoint", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        print("interrupted: --resume_from_checkpoint auto continues from the last checkpoint", file=sys.stderr)
+        end_process(128 + signal.SIGINT)
+    except SystemExit as stopped:  # a run that was asked to stop; what it left is whole
+        if str(stopped):
+            print(stopped, file=sys.stderr)
+        end_process(stopped.code if isinstance(stopped.code, int) else 1)
 
 
 def _usage(name: str) -> str:

@@ -3,20 +3,45 @@
 import argparse
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dailymae_hf.data.written_file import WriteReport
 
 _SHOWN = 20  # broken samples that are printed one by one
+_CLASSES_SHOWN = 20
+_OTHERS_SHOWN = 5
 
 
 def add_write(commands: Any) -> None:
     parser = commands.add_parser("write", help="write images as a .beton", description=_WRITE)
-    parser.add_argument("source", help="image folder, parquet file or folder, saved dataset, or dataset name")
+    parser.add_argument(
+        "source",
+        help="a folder of images; a parquet, tar, zip, CSV, TSV or JSON-lines file, a pattern or a folder of such "
+        "files; a saved data set; or a name on the Hub, USER/NAME or hf://USER/NAME",
+    )
     parser.add_argument("out", help="the .beton to write")
     parser.add_argument("--split", help="which split, where the source has several")
-    parser.add_argument("--image-column", metavar="NAME", help="default: the first image column")
+    parser.add_argument("--image-column", metavar="NAME", help="default: the first that holds images")
     labels = parser.add_mutually_exclusive_group()
-    labels.add_argument("--label-column", metavar="NAME", default="auto", help='default: "label" or a class column')
+    labels.add_argument(
+        "--label-column", metavar="NAME", default="auto", help='default: "label" or another known name (cls, class ...)'
+    )
     labels.add_argument("--no-labels", dest="label_column", action="store_const", const=None, help="write no labels")
+    labels.add_argument(
+        "--labels-from",
+        default="auto",
+        metavar="WHICH",
+        help="images in folders: the class is the folder that an image lies in (folder), or the first one on the way "
+        "there (top-folder); default: folder, where all images lie equally deep",
+    )
+    parser.add_argument("--stream", action="store_true", help="read a data set of the Hub without storing it")
+    parser.add_argument(
+        "--split-off",
+        type=float,
+        metavar="FRACTION",
+        help="put this part of the images, 0.02 for example, into a second file, OUT-validation.beton",
+    )
     parser.add_argument(
         "--max-resolution",
         type=int,
@@ -33,8 +58,8 @@ def add_write(commands: Any) -> None:
         "--compress-probability",
         type=float,
         default=0.5,
-        metavar="SHARE",
-        help="mode proportion: share that is compressed",
+        metavar="FRACTION",
+        help="mode proportion: fraction that is compressed",
     )
     parser.add_argument(
         "--transcode", default="auto", help="carry JPEGs over without loss: auto, always or never (default: auto)"
@@ -45,7 +70,7 @@ def add_write(commands: Any) -> None:
     parser.set_defaults(run=run_write)
 
 
-_WRITE = "Write a dataset of images as a .beton for BetonLoader and stock ffcv. The file appears when it is whole."
+_WRITE = "Write images as a .beton for BetonLoader and stock ffcv. The file appears when it is whole."
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -62,6 +87,8 @@ def run_write(options: argparse.Namespace) -> int:
         split=options.split,
         image_column=options.image_column,
         label_column=options.label_column,
+        labels_from=options.labels_from,
+        stream=options.stream,
         max_resolution=options.max_resolution or None,
         quality=options.quality,
         mode=options.mode,
@@ -69,12 +96,37 @@ def run_write(options: argparse.Namespace) -> int:
         compress_probability=options.compress_probability,
         transcode=options.transcode,
         shard=options.shard,
+        split_off=options.split_off,
         workers=options.workers,
         on_error=options.on_error,
     )
-    print(f"{report.path}: {report.num_samples} images, {report.carried_over} carried over without loss")
-    _print_broken("skipped", report.skipped)
+    others = report.other_files
+    if others:
+        shown = ", ".join(others[:_OTHERS_SHOWN]) + (", ..." if len(others) > _OTHERS_SHOWN else "")
+        print(f"{options.source}: {len(others)} other files, which are no images: {shown}")
+    for each in (report, report.split_off):
+        if each is not None:
+            _print_written(each)
     return 0
+
+
+def _print_written(report: "WriteReport") -> None:
+    print(
+        f"{report.path}: {report.found} images found, {report.num_samples} written "
+        f"({report.carried_over} carried over without loss), {len(report.skipped)} skipped"
+    )
+    counts = report.class_counts
+    if counts is None:
+        print("  no labels")
+    else:
+        shown = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:_CLASSES_SHOWN])
+        least, most = min(counts.values(), default=0), max(counts.values(), default=0)
+        more = f", ... ({least} to {most} images each)" if len(counts) > _CLASSES_SHOWN else ""
+        without = f"; {report.unlabelled} images without a label" if report.unlabelled else ""
+        print(f"  {len(counts)} classes: {shown}{more}{without}")
+    if report.mean is not None:
+        print(f"  mean {report.mean}, std {report.std}, measured on {report.measured_images} images")
+    _print_broken("skipped", report.skipped)
 
 
 # ---- inspect

@@ -13,16 +13,17 @@ The facts block is JSON (class names, quality, counts, ...) that stock ffcv neve
 argument bytes in the image field's descriptor say where it lies (`FACTS_DTYPE`); RGBImageField ignores its arguments.
 """
 
-import json
 import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from dailymae_hf.data.facts import parse_facts
+from dailymae_hf.data.modes import MODES, MODES_BY_NUMBER
 from dailymae_hf.errors import BetonError
 
 FORMAT_VERSION = 2
@@ -46,9 +47,9 @@ _METADATA_DTYPES = {
     5: np.dtype([("ptr", "<u8"), ("size", "<u8")]),
     6: np.dtype("<u8"),
 }
-MODE_JPG, MODE_RAW, MODE_DCT = 0, 1, 2
-MODE_NAMES: dict[int, Literal["jpg", "raw", "dct"]] = {MODE_JPG: "jpg", MODE_RAW: "raw", MODE_DCT: "dct"}
-PACKED_FIELD_MAGIC = b"DMAEDCT"  # how the arguments of a PackedDCTField begin (docs/packed-dct.md)
+MODE_JPG, MODE_RAW, MODE_DCT = (MODES[name].number for name in ("jpg", "raw", "dct"))
+MODE_NAMES = {number: mode.name for number, mode in MODES_BY_NUMBER.items()}
+PACKED_FIELD_MAGIC = MODES["dct"].field_magic or b""
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,16 @@ class BetonField:
 
     @property
     def is_packed(self) -> bool:
-        """Whether this is a PackedDCTField (the `dct` storage mode)."""
-        return self.type_id == TYPE_CUSTOM and self.arguments.startswith(PACKED_FIELD_MAGIC)
+        """Whether this is a custom field of a storage mode (a PackedDCTField: mode `dct`)."""
+        return self.field_magic is not None
+
+    @property
+    def field_magic(self) -> bytes | None:
+        """The storage mode's mark at the front of a custom field's arguments; None in any other field."""
+        if self.type_id != TYPE_CUSTOM:
+            return None
+        known = (mode.field_magic for mode in MODES_BY_NUMBER.values() if mode.field_magic)
+        return next((magic for magic in known if self.arguments.startswith(magic)), None)
 
     @property
     def is_image(self) -> bool:
@@ -206,7 +215,8 @@ class _Parser:
         raise self.fail(f"has no image field (its fields: {names})")
 
     def check_images(self, images: np.ndarray, image_field: BetonField) -> None:
-        allowed = [MODE_JPG, MODE_RAW, MODE_DCT] if image_field.is_packed else [MODE_JPG, MODE_RAW]
+        holds = (None, image_field.field_magic)
+        allowed = [number for number, mode in MODES_BY_NUMBER.items() if mode.field_magic in holds]
         bad = _first(~np.isin(images["mode"], allowed))
         if bad is not None:
             raise self.fail(f"sample {bad}: unknown storage mode {images['mode'][bad]}")
@@ -284,12 +294,9 @@ class _Parser:
         if zlib.crc32(block) != pointer["crc32"]:
             raise self.fail(f"the facts block at byte {ptr} is damaged (checksum)")
         try:
-            facts = json.loads(block)
-        except (ValueError, RecursionError) as error:  # a checksum is easily made to fit
-            raise self.fail(f"the facts block at byte {ptr} is not JSON: {error}") from None
-        if not isinstance(facts, dict):
-            raise self.fail(f"the facts block at byte {ptr} is not a JSON object")
-        return facts
+            return parse_facts(block)
+        except ValueError as error:
+            raise self.fail(f"the facts block at byte {ptr}: {error}") from None
 
 
 def facts_pointer(ptr: int, block: bytes) -> bytes:

@@ -9,10 +9,10 @@ from tqdm import tqdm
 
 from dailymae_hf import __version__
 from dailymae_hf._native import codec
-from dailymae_hf.data.beton import MODE_DCT, MODE_JPG, Beton, open_beton
+from dailymae_hf.data.beton import Beton, open_beton
 from dailymae_hf.data.beton_writer import BetonOutput
-from dailymae_hf.data.workers import ordered_map
-from dailymae_hf.data.write import available_cores
+from dailymae_hf.data.modes import MODES, MODES_BY_NUMBER
+from dailymae_hf.data.workers import available_cores, ordered_map
 from dailymae_hf.errors import BetonError, CorruptSampleError, RecipeError
 
 _CHUNK = 32
@@ -36,8 +36,8 @@ def convert_beton(
         BetonError: `source` is damaged or has fields beside the image and an integer.
         CorruptSampleError: a damaged sample, named.
     """
-    if mode not in ("jpg", "dct"):
-        raise RecipeError(f"mode: {mode!r} is neither jpg nor dct")
+    if mode not in MODES or mode == "raw":
+        raise RecipeError(f"mode: {mode!r} is none of {', '.join(name for name in MODES if name != 'raw')}")
     beton = open_beton(source)
     kept = [beton.image_field] + ([beton.label_field] if beton.label_field else [])
     lost = [field.name for field in beton.fields if field not in kept]
@@ -46,7 +46,9 @@ def convert_beton(
     total = len(beton)
     with (
         beton.path.open("rb") as stream,
-        BetonOutput(target, total, packed=mode == "dct", with_labels=beton.label_field is not None) as output,
+        BetonOutput(
+            target, total, field_magic=MODES[mode].field_magic, with_labels=beton.label_field is not None
+        ) as output,
         tqdm(total=total, unit=" images", desc=f"convert {Path(target).name}", disable=not progress) as bar,
     ):
 
@@ -80,11 +82,14 @@ def convert_chunk(samples: list[tuple[int, bytes]], mode: str) -> list[tuple[int
 
 
 def _convert(stored: int, data: bytes, mode: str) -> tuple[int, bytes]:
-    if stored == MODE_JPG and codec.jpeg_header(data).can_carry_over:
-        return (MODE_DCT, codec.pack_jpeg(data)) if mode == "dct" else (MODE_JPG, codec.restart_jpeg(data))
-    if stored == MODE_DCT and mode == "jpg":
-        return MODE_JPG, codec.unpack_to_jpeg(data)
-    return stored, data
+    source, target = MODES_BY_NUMBER[stored], MODES[mode]
+    if source is target and mode != "jpg":
+        return stored, data
+    jpeg = source.to_jpeg(data)
+    if jpeg is None or (source is MODES["jpg"] and not codec.jpeg_header(jpeg).can_carry_over):
+        return stored, data
+    converted = jpeg if mode == "jpg" and source is not target else target.from_jpeg(jpeg)
+    return (stored, data) if converted is None else (target.number, converted)
 
 
 def _append(output: BetonOutput, beton: Beton, index: int, stored: int, data: bytes) -> None:

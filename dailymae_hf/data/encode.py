@@ -18,10 +18,7 @@ validation files that went through different steps):
 """
 
 import io
-import re
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,11 +26,17 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from dailymae_hf._native import codec
-from dailymae_hf.data.beton import MODE_DCT, MODE_JPG, MODE_RAW
+from dailymae_hf.data.image_fault import images_fault
+from dailymae_hf.data.modes import MODES
+from dailymae_hf.data.modes.storage_mode import StorageMode
+from dailymae_hf.data.pixel_statistics import Moments, image_hash, image_moments
+from dailymae_hf.data.pixels import four_byte_pixels
 from dailymae_hf.data.sixteen_bit import load_rounded, to_eight_bits
-from dailymae_hf.errors import CorruptSampleError
+from dailymae_hf.data.sources.image_source import StoredImage, read_image
+from dailymae_hf.errors import CorruptSampleError, RecipeError
 
-_RESTART_MCUS = 2  # 4:2:0 MCUs between restart markers, as codec.restart_jpeg puts them
+WRITE_MODES = (*MODES, "smart", "proportion")
+TRANSCODE = ("auto", "always", "never")
 _MAX_SIDE = 65535  # the container keeps sides in 16 bits
 _WHITE = (255, 255, 255, 255)
 _JPEG_START = b"\xff\xd8\xff"
@@ -42,26 +45,57 @@ _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """How `write_beton` stores images; its docstring explains each."""
+    """How `write_beton` stores images; its docstring explains each. Raises RecipeError naming a value that cannot be
+    used."""
 
     mode: str
     max_resolution: int | None
     quality: int
     transcode: str
-    smart_threshold: int
+    smart_threshold: int | None
     compress_probability: float
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (("mode", self.mode, WRITE_MODES), ("transcode", self.transcode, TRANSCODE)):
+            if value not in allowed:
+                raise RecipeError(f"{name}: {value!r} is none of {', '.join(allowed)}")
+        if not 1 <= self.quality <= 100:
+            raise RecipeError(f"quality: {self.quality} is not between 1 and 100")
+        if self.max_resolution is not None and self.max_resolution < 1:
+            raise RecipeError(f"max_resolution: {self.max_resolution} is not a number of pixels")
+        if not 0 <= self.compress_probability <= 1:
+            raise RecipeError(f"compress_probability: {self.compress_probability} is not between 0 and 1")
+        if (self.mode == "smart") != (self.smart_threshold is not None):
+            raise RecipeError(
+                f"smart_threshold: {self.smart_threshold} with mode {self.mode!r}; mode smart alone needs and takes it"
+            )
+
+    def mode_of(self, index: int, raw_bytes: int) -> StorageMode:
+        """The storage mode of an image of so many bytes of pixels: raw below `smart_threshold` in mode smart, and for a
+        fraction of 1 - `compress_probability`, spread by a hash of the index, in mode proportion."""
+        if self.mode == "smart":
+            return MODES["raw" if raw_bytes <= (self.smart_threshold or 0) else "jpg"]
+        if self.mode == "proportion":
+            # Fibonacci hashing: the fractional part of index * golden ratio spreads any run of indices evenly.
+            place = (index * 0x9E3779B97F4A7C15 % (1 << 64)) / (1 << 64)
+            return MODES["raw" if place >= self.compress_probability else "jpg"]
+        return MODES[self.mode]
+
+    @property
+    def field_magic(self) -> bytes | None:
+        """Of the custom image field that a file in this mode needs; None: FFCV's own."""
+        return MODES[self.mode].field_magic if self.mode in MODES else None
 
 
 class Encoded(NamedTuple):
-    """One image as it will lie in the file. `moments`: per-channel sum and sum of squares of its pixels, and their
-    number, where they were asked for."""
+    """One image as it will lie in the file; `moments` where it is one of the measured images."""
 
     mode: int
     width: int
     height: int
     data: bytes
     carried_over: bool
-    moments: tuple[np.ndarray, np.ndarray, int] | None
+    moments: Moments | None
 
 
 class Broken(NamedTuple):
@@ -70,66 +104,46 @@ class Broken(NamedTuple):
     reason: str
 
 
-def encode_chunk(
-    items: list[tuple[int, bytes | str | None]], options: EncodeOptions, measure_every: int
-) -> list[Encoded | Broken]:
-    """Encode (index, image) pairs, an image being its bytes or its file's path; None stands for a row without one.
-    Broken ones are returned as such."""
+def encode_chunk(items: list[tuple[int, StoredImage, int]], options: EncodeOptions) -> list[Encoded | Broken]:
+    """Encode (index, image, hash limit) triples; broken images are returned as such. Images whose hash lies below the
+    limit are measured (`pixel_statistics`)."""
     results: list[Encoded | Broken] = []
-    for index, source in items:
+    for index, image, limit in items:
         try:
-            results.append(encode_image(source, index, options, measure=index % measure_every == 0))
+            results.append(encode_image(image, index, options, measured_below=limit))
         except CorruptSampleError as error:
             results.append(Broken(str(error)))
     return results
 
 
-def encode_image(source: bytes | str | None, index: int, options: EncodeOptions, *, measure: bool = False) -> Encoded:
+def encode_image(image: StoredImage, index: int, options: EncodeOptions, *, measured_below: int = 0) -> Encoded:
     """Encode one image. Raises CorruptSampleError saying what is wrong with it, in the same words each time."""
-    if source is None:
+    if image is None:
         raise CorruptSampleError("there is no image in this row")
-    if isinstance(source, str):
-        with _images_fault(), open(source, "rb") as stream:
-            source = stream.read()
+    with images_fault():
+        data = read_image(image)
+    if not data:
+        raise CorruptSampleError("an empty file")
+    content_hash = image_hash(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # photographs of over 89 megapixels exist
-        return _encode(source, index, options, measure)
+        return _encode(data, index, options, content_hash if content_hash < measured_below else None)
 
 
-@contextmanager
-def _images_fault() -> Iterator[None]:
-    """Around reading and Pillow alone, whose plugins raise nearly everything on damaged files: a kernel that is missing
-    or out of date is no image's fault."""
-    try:
-        yield
-    except Exception as error:
-        raise CorruptSampleError(f"{type(error).__name__}: {_message(error)}") from error
-
-
-def _message(error: Exception) -> str:
-    """What an exception says, without the file's path and without addresses: the reason is kept in the .beton."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return re.sub(r" ?<[^<>]* at 0x[0-9a-f]+>", "", str(error))
-
-
-def _encode(data: bytes, index: int, options: EncodeOptions, measure: bool) -> Encoded:
+def _encode(data: bytes, index: int, options: EncodeOptions, content_hash: int | None) -> Encoded:
     if options.transcode != "never" and data.startswith(_JPEG_START):
-        carried = _carry_over(data, index, options, measure)
+        carried = _carry_over(data, index, options, content_hash)
         if carried is not None:
             return carried
-    with _images_fault():
+    with images_fault():
         rgb, final = _decode(data, options)
     if rgb.size != final:
         rgb = _resize(rgb, final)
     if max(rgb.size) > _MAX_SIDE:
         raise CorruptSampleError(f"{rgb.size[0]}x{rgb.size[1]} pixels: a side of over {_MAX_SIDE} needs max_resolution")
-    raw_bytes = rgb.width * rgb.height * 3
-    moments = _moments(rgb) if measure else None
-    if stores_raw(options, index, raw_bytes):
-        return Encoded(MODE_RAW, rgb.width, rgb.height, rgb.tobytes(), False, moments)
-    mode, data = _compress(rgb, options)
-    return Encoded(mode, rgb.width, rgb.height, data, False, moments)
+    moments = None if content_hash is None else image_moments(rgb, content_hash)
+    mode = options.mode_of(index, rgb.width * rgb.height * 3)
+    return Encoded(mode.number, rgb.width, rgb.height, mode.from_pixels(rgb, options.quality), False, moments)
 
 
 def _decode(data: bytes, options: EncodeOptions) -> tuple[Image.Image, tuple[int, int]]:
@@ -151,34 +165,20 @@ def _orientation(image: Image.Image) -> int:
     return image.getexif().get(ExifTags.Base.Orientation, 1)
 
 
-def _pixels(rgb: Image.Image) -> np.ndarray:
-    """uint8 (height, width, 4), as Pillow keeps RGB images in memory."""
-    return np.frombuffer(rgb.tobytes("raw", "RGBX"), np.uint8).reshape(rgb.height, rgb.width, 4)
-
-
 def _resize(rgb: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Pillow's `rgb.resize(size, BICUBIC)`, several times faster."""
-    return Image.frombytes("RGB", size, codec.resize_bicubic(_pixels(rgb), size).tobytes(), "raw", "RGBX")
+    return Image.frombytes("RGB", size, codec.resize_bicubic(four_byte_pixels(rgb), size).tobytes(), "raw", "RGBX")
 
 
-def _compress(rgb: Image.Image, options: EncodeOptions) -> tuple[int, bytes]:
-    """Storage mode and bytes. Both modes hold the same coefficients."""
-    if options.mode == "dct":
-        return MODE_DCT, pack_rgb(rgb, options.quality)
-    buffer = io.BytesIO()
-    with _images_fault():
-        rgb.save(buffer, "JPEG", quality=options.quality, subsampling="4:2:0", restart_marker_blocks=_RESTART_MCUS)
-    return MODE_JPG, buffer.getvalue()
-
-
-def _carry_over(data: bytes, index: int, options: EncodeOptions, measure: bool) -> Encoded | None:
+def _carry_over(data: bytes, index: int, options: EncodeOptions, content_hash: int | None) -> Encoded | None:
     """A JPEG's coefficients in the file's storage mode, None where the image has to be decoded instead.
 
     Raises CorruptSampleError where `transcode` "always" forbids that."""
     try:
         header = codec.jpeg_header(data)
         width, height = header.upright_size
-        if stores_raw(options, index, width * height * 3):
+        mode = options.mode_of(index, width * height * 3)
+        if mode is MODES["raw"]:
             return None
         why_not = ""
         if not header.can_carry_over:
@@ -186,27 +186,19 @@ def _carry_over(data: bytes, index: int, options: EncodeOptions, measure: bool) 
         elif options.max_resolution is not None and max(width, height) > options.max_resolution:
             why_not = f"{width}x{height} pixels are more than max_resolution {options.max_resolution}"
         if not why_not:
-            mode, store = (MODE_DCT, codec.pack_jpeg) if options.mode == "dct" else (MODE_JPG, codec.restart_jpeg)
-            stored = store(data)
-            with _images_fault():
-                moments = _moments(to_rgb(Image.open(io.BytesIO(data)))) if measure else None
-            return Encoded(mode, width, height, stored, True, moments)
+            stored = mode.from_jpeg(data)
+            if stored is None:
+                return None
+            moments = None
+            if content_hash is not None:
+                with images_fault():
+                    moments = image_moments(to_rgb(Image.open(io.BytesIO(data))), content_hash)
+            return Encoded(mode.number, width, height, stored, True, moments)
     except CorruptSampleError as error:
         why_not = str(error)  # Pillow may still read it: some of the world's JPEGs have a few bytes too many
     if options.transcode == "always":
         raise CorruptSampleError(f"would be compressed a second time: {why_not}")
     return None
-
-
-def stores_raw(options: EncodeOptions, index: int, raw_bytes: int) -> bool:
-    """Whether an image's pixels are kept uncompressed: in mode raw, below `smart_threshold` bytes in mode smart, and
-    for a share of 1 - `compress_probability`, spread by a hash of the index, in mode proportion."""
-    if options.mode == "smart":
-        return raw_bytes <= options.smart_threshold
-    if options.mode == "proportion":
-        # Fibonacci hashing: the fractional part of index * golden ratio spreads any run of indices evenly.
-        return (index * 0x9E3779B97F4A7C15 % (1 << 64)) / (1 << 64) >= options.compress_probability
-    return options.mode == "raw"
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -228,20 +220,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def pack_rgb(rgb: Image.Image, quality: int) -> bytes:
-    """An RGB image as the packed sample of the JPEG that libjpeg makes of it (4:2:0), without making it."""
-    return codec.pack_pixels(_pixels(rgb), quality)
-
-
 def _final_size(size: tuple[int, int], max_resolution: int | None) -> tuple[int, int]:
     longest = max(size)
     if max_resolution is None or longest <= max_resolution:
         return size
     ratio = max_resolution / longest
     return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
-
-
-def _moments(rgb: Image.Image) -> tuple[np.ndarray, np.ndarray, int]:
-    histogram = np.array(rgb.histogram(), dtype=np.float64).reshape(3, 256)
-    levels = np.arange(256, dtype=np.float64) / 255
-    return histogram @ levels, histogram @ levels**2, rgb.width * rgb.height

@@ -18,6 +18,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from dailymae_hf.data.beton import Beton, open_beton
+from dailymae_hf.data.pixel_statistics import pooled
 from dailymae_hf.errors import BetonError
 
 BetonSource = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -156,7 +157,7 @@ def _require_fit(first: Beton, other: Beton) -> None:
         raise BetonError(f"{other.path}: its fields {theirs} are not those of {first.path}, {ours}")
     if (
         other.image_field.column != first.image_field.column
-        or other.image_field.is_packed != first.image_field.is_packed
+        or other.image_field.field_magic != first.image_field.field_magic
     ):
         raise BetonError(f"{other.path}: stores images in another way than {first.path}; convert one of them")
     if other.class_names != first.class_names:
@@ -169,11 +170,7 @@ def _facts(all_facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     facts = {key: value for key, value in first.items() if all(f.get(key) == value for f in all_facts)}
     facts |= {key: sum(f[key] for f in all_facts) for key in _COUNTS if all(key in f for f in all_facts)}
     if "measured_pixels" in facts:
-        weights = np.array([f["measured_pixels"] for f in all_facts], dtype=float)[:, None] / facts["measured_pixels"]
-        means, stds = (np.array([f[key] for f in all_facts]) for key in ("mean", "std"))
-        mean = (weights * means).sum(axis=0)
-        std = np.sqrt((weights * (stds**2 + means**2)).sum(axis=0) - mean**2)
-        facts |= {"mean": mean.round(4).tolist(), "std": std.round(4).tolist()}
+        facts |= pooled(all_facts)
     facts.pop("shard", None)
     return facts
 

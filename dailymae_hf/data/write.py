@@ -1,46 +1,39 @@
-"""Hugging Face dataset, image folder or parquet -> .beton."""
+"""Images of any source -> .beton."""
 
+import hashlib
 import os
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from datasets import Dataset
 from tqdm import tqdm
 
-from dailymae_hf import __version__
-from dailymae_hf.data.beton_writer import BetonOutput, require_place
+from dailymae_hf.data.beton_writer import require_place
 from dailymae_hf.data.encode import Broken, EncodeOptions, encode_chunk
-from dailymae_hf.data.image_dataset import choose_columns, image_name, open_source, stored_image
+from dailymae_hf.data.sources.image_source import Row, SourceOptions
+from dailymae_hf.data.sources.open_source import open_images
 from dailymae_hf.data.workers import available_cores, ordered_map
-from dailymae_hf.errors import CorruptSampleError, RecipeError
+from dailymae_hf.data.written_file import WriteReport, WrittenFile, fault
+from dailymae_hf.errors import BetonError, CorruptSampleError, RecipeError
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
 
 _CHUNK = 16  # images per task: a few megabytes a message, tens of milliseconds of work
-_MEASURED = 1024  # images whose pixels give the facts' mean and standard deviation
-_LISTED = 1000  # skipped images that the facts name; all are counted
-MODES = ("jpg", "dct", "raw", "smart", "proportion")
-TRANSCODE = ("auto", "always", "never")
-
-
-@dataclass
-class WriteReport:
-    """What `write_beton` did. `skipped` holds (index in the source, its file's name where known and what is wrong)."""
-
-    path: Path
-    num_samples: int = 0
-    carried_over: int = 0
-    skipped: list[tuple[int, str]] = field(default_factory=list)
 
 
 def write_beton(
-    source: Dataset | str | os.PathLike[str],
+    source: "Dataset | IterableDataset | str | os.PathLike[str]",
     path: str | os.PathLike[str],
     *,
     split: str | None = None,
     image_column: str | None = None,
     label_column: str | None = "auto",
+    labels_from: str = "auto",
+    stream: bool = False,
     max_resolution: int | None = 500,
     quality: int = 95,
     mode: str = "jpg",
@@ -48,6 +41,7 @@ def write_beton(
     compress_probability: float = 0.5,
     transcode: str = "auto",
     shard: tuple[int, int] | None = None,
+    split_off: float | None = None,
     workers: int | None = None,
     on_error: str = "stop",
     progress: bool = True,
@@ -59,95 +53,126 @@ def write_beton(
     temporary name and appears when it is whole.
 
     Args:
-        source: a `datasets.Dataset` (its stored images; a transform set on it is not applied), or anything that
-            `datasets.load_dataset` opens: a folder of images by class, a folder of or one parquet file, a saved
-            dataset, a name on the Hub.
+        source: a folder of images, or of parquet files or tar shards; a parquet, tar, zip, CSV, TSV or JSON-lines
+            file, or a pattern of such files; a data set saved by `save_to_disk`, on the Hub (USER/NAME or
+            hf://USER/NAME), or a `datasets.Dataset` or `IterableDataset` (stored images; a transform is not applied).
         path: the file to write; an existing one is replaced when the new one is whole.
-        split: which split, where the source has several.
-        image_column: the column with the images; None takes the first image column.
-        label_column: the column with the labels; "auto" takes "label" or else the first class column if there is one,
-            None writes none. Text labels become classes in sorted order. A missing label is written as -1.
+        split: which split, where the source has several; of a folder, the folder in it of that name.
+        image_column: the column with the images (of webdataset shards, the suffix of their names); None takes the
+            first that holds images.
+        label_column: the column with the labels (of shards, a suffix); "auto" takes "label" or what else is known to
+            hold them, the folders' names where there are no columns; None writes none. Text labels become classes in
+            sorted order. A missing label is written as -1.
+        labels_from: of folders, which one is the class: "folder" is the one that an image lies in, "top-folder" the
+            first on the way to it. "auto" is the former, and an error where images lie at different depths.
+        stream: read a data set of the Hub as it comes, without storing it.
         max_resolution: images whose longest side has more pixels are scaled down to it; None keeps every size.
         quality: JPEG quality (1 to 100) of images that have to be compressed.
         mode: "jpg" (legal JPEG with restart markers); "dct" (packed coefficients, docs/packed-dct.md: several times
             faster to load, less than twice as large; stock ffcv needs `custom_fields`); "raw" (pixels); "smart" (JPEG
-            where the pixels take more than `smart_threshold` bytes, else raw); "proportion" (JPEG for a share of
+            where the pixels take more than `smart_threshold` bytes, else raw); "proportion" (JPEG for a fraction of
             `compress_probability` of the images, else raw).
         smart_threshold: bytes of pixels, width * height * 3, above which mode "smart" compresses.
-        compress_probability: share of images that mode "proportion" compresses.
+        compress_probability: fraction of images that mode "proportion" compresses.
         transcode: "auto" carries JPEG sources that fit `max_resolution` over without loss and compresses the rest;
             "never" decodes and compresses all; "always" counts a JPEG source that cannot be carried over as broken, so
             that no image is ever compressed a second time.
         shard: (I, N): the I-th (from 0) of N equal parts of the source, as a file of its own beside `path` with its
             number in the name (`shard_path`). N machines write one each; together they hold the samples of the one
             file in its order, and `BetonLoader` reads them as that file.
+        split_off: fraction of the images, chosen by a hash of their index, that is written to a second file for
+            validation (`split_off_path`) instead.
         workers: processes; None takes one per available core, 1 works in this process.
         on_error: "stop" at the first broken image, or "skip" and count them.
         progress: show a progress bar with images/s and the time left.
 
     Raises:
-        RecipeError: an argument that cannot be used; the message names it.
+        RecipeError: an argument that cannot be used, or a source that cannot be read; the message names it.
         CorruptSampleError: a broken image (on_error "stop"), named with its index in the source, and its file if known.
         BetonError: there can be no file at `path`, no image could be written, or the file cannot hold one.
         DailyMAEError: a worker process died.
+        MissingDependencyError: the source takes a library that is not installed.
     """
-    _check(
-        mode=mode,
-        smart_threshold=smart_threshold,
-        quality=quality,
-        max_resolution=max_resolution,
-        compress_probability=compress_probability,
-        transcode=transcode,
-        on_error=on_error,
-    )
+    options = EncodeOptions(mode, max_resolution, quality, transcode, smart_threshold, compress_probability)
+    if on_error not in ("stop", "skip"):
+        raise RecipeError(f"on_error: {on_error!r} is none of stop, skip")
+    if split_off is not None and not 0 < split_off < 1:
+        raise RecipeError(f"split_off: {split_off} is not between 0 and 1")
+    if workers is not None and workers < 1:
+        raise RecipeError(f"workers: {workers} is not a number of processes")
+    paths = [Path(path)] if split_off is None else [Path(path), split_off_path(path)]
     if shard is not None:
-        path = shard_path(path, *shard)
-    require_place(Path(path))  # before hours of reading, not after them
-    dataset, class_names = choose_columns(open_source(source, split), image_column, label_column)
-    first = 0
-    if shard is not None:
-        first, end = (len(dataset) * part // shard[1] for part in (shard[0], shard[0] + 1))
-        dataset = dataset.select(range(first, end))
-    with_labels = "label" in dataset.features
-    options = EncodeOptions(mode, max_resolution, quality, transcode, smart_threshold or 0, compress_probability)
-    total = len(dataset)
-    workers = min(workers or available_cores(), -(-total // _CHUNK))
-    report = WriteReport(Path(path))
-    name = source if isinstance(source, str | os.PathLike) else "the dataset"
-    moments: list[tuple[np.ndarray, np.ndarray, int]] = []
-    labels: list[int | None] = []
-
-    def tasks() -> Iterator[tuple[Any, ...]]:
-        for start in range(0, total, _CHUNK):
-            rows = dataset[start : start + _CHUNK]
-            labels.extend(rows["label"] if with_labels else [])
-            items = [(first + start + i, stored_image(value)) for i, value in enumerate(rows["image"])]
-            yield items, options, max(8, total // _MEASURED)
-
-    with (
-        BetonOutput(path, total, packed=mode == "dct", with_labels=with_labels) as output,
-        tqdm(total=total, unit=" images", desc=f"write {report.path.name}", disable=not progress) as bar,
-    ):
-        index = 0
-        for chunk in ordered_map(encode_chunk, tasks(), workers):
-            for item in chunk:
-                if isinstance(item, Broken):
-                    file = image_name(dataset[index]["image"], source)
-                    reason = item.reason if file is None else f"{file}: {item.reason}"
-                    if on_error == "stop":
-                        raise CorruptSampleError(f"{name}: image {first + index} is broken: {reason}")
-                    report.skipped.append((first + index, reason))
-                else:
-                    label = labels[index] if with_labels else None
-                    output.append(item.mode, item.width, item.height, item.data, -1 if label is None else int(label))
-                    report.carried_over += item.carried_over
-                    if item.moments is not None:
-                        moments.append(item.moments)
-                index += 1
+        paths = [shard_path(each, *shard) for each in paths]
+    for each in paths:  # before hours of reading, not after them
+        require_place(each)
+    images = open_images(source, SourceOptions(split, image_column, label_column, labels_from, stream))
+    first, end = _part(images.count, shard)
+    with ExitStack() as stack:
+        files = [
+            WrittenFile(each, images, options, images=whole, part=part, stack=stack)
+            for each, whole, part in zip(
+                paths, _counts(0, images.count, split_off), _counts(first, end, split_off), strict=True
+            )
+        ]
+        name = str(source) if isinstance(source, str | os.PathLike) else "the dataset"
+        writing = _Writing(files, split_off, range(first, end) if end is not None else None, on_error, name)
+        rows = images.rows(first, end)
+        processes = workers or available_cores()
+        if end is not None:
+            processes = min(processes, -(-(end - first) // _CHUNK))
+        bar = stack.enter_context(
+            tqdm(
+                total=None if end is None else end - first,
+                unit=" images",
+                desc=f"write {paths[0].name}",
+                disable=not progress,
+            )
+        )
+        for chunk in ordered_map(encode_chunk, writing.tasks(rows, options), processes):
+            writing.take(chunk)
             bar.update(len(chunk))
-        output.commit(_facts(options, report, class_names, moments) | ({"shard": list(shard)} if shard else {}))
-    report.num_samples = output.num_samples
+        reports = [file.commit(shard) for file in reversed(files)]
+    report = reports[-1]
+    report.split_off = reports[0] if split_off is not None else None
     return report
+
+
+class _Writing:
+    """Rows on their way to the workers and back, into the files they belong to."""
+
+    def __init__(
+        self, files: list[WrittenFile], split_off: float | None, indices: range | None, on_error: str, name: str
+    ) -> None:
+        self.files, self.split_off, self.indices, self.on_error, self.name = files, split_off, indices, on_error, name
+        self.given = self.taken = 0 if indices is None else indices.start
+        self.waiting: deque[Row] = deque()
+
+    def file_of(self, index: int) -> WrittenFile:
+        return self.files[self.split_off is not None and is_split_off(index, self.split_off)]
+
+    def tasks(self, rows: Iterator[Row], options: EncodeOptions) -> Iterator[tuple[Any, ...]]:
+        while chunk := list(islice(rows, _CHUNK)):
+            items = []
+            for row in chunk:
+                items.append((self.given, row.image, self.file_of(self.given).next_limit()))
+                self.given += 1
+            self.waiting.extend(row._replace(image=None) for row in chunk)
+            yield items, options
+        if self.indices is not None and self.given != self.indices.stop:
+            raise BetonError(f"{self.name}: the image after {self.given - 1} is missing, though it was announced")
+
+    def take(self, chunk: list[Any]) -> None:
+        """Store what the workers made of one chunk. Raises CorruptSampleError at a broken image, unless it is to be
+        skipped."""
+        for item in chunk:
+            row, file = self.waiting.popleft(), self.file_of(self.taken)
+            if not isinstance(item, Broken):
+                file.add(row, item)
+            elif self.on_error == "skip":
+                file.skip(self.taken, row, item)
+            else:
+                raise CorruptSampleError(f"{self.name}: image {self.taken} is broken: {fault(row, item)}")
+            self.taken += 1
 
 
 def shard_path(path: str | os.PathLike[str], index: int, count: int) -> Path:
@@ -158,54 +183,38 @@ def shard_path(path: str | os.PathLike[str], index: int, count: int) -> Path:
     return whole.with_name(f"{whole.stem}-{index:05d}-of-{count:05d}{whole.suffix}")
 
 
-def _check(
-    *,
-    mode: str,
-    smart_threshold: int | None,
-    quality: int,
-    max_resolution: int | None,
-    compress_probability: float,
-    transcode: str,
-    on_error: str,
-) -> None:
-    for name, value, allowed in (
-        ("mode", mode, MODES),
-        ("transcode", transcode, TRANSCODE),
-        ("on_error", on_error, ("stop", "skip")),
-    ):
-        if value not in allowed:
-            raise RecipeError(f"{name}: {value!r} is none of {', '.join(allowed)}")
-    if not 1 <= quality <= 100:
-        raise RecipeError(f"quality: {quality} is not between 1 and 100")
-    if max_resolution is not None and max_resolution < 1:
-        raise RecipeError(f"max_resolution: {max_resolution} is not a number of pixels")
-    if not 0 <= compress_probability <= 1:
-        raise RecipeError(f"compress_probability: {compress_probability} is not between 0 and 1")
-    if (mode == "smart") != (smart_threshold is not None):
-        raise RecipeError(f"smart_threshold: {smart_threshold} with mode {mode!r}; mode smart alone needs and takes it")
+def split_off_path(path: str | os.PathLike[str]) -> Path:
+    """`photos.beton` -> `photos-validation.beton`."""
+    whole = Path(path)
+    return whole.with_name(f"{whole.stem}-validation{whole.suffix}")
 
 
-def _facts(
-    options: EncodeOptions,
-    report: WriteReport,
-    class_names: list[str] | None,
-    moments: list[tuple[np.ndarray, np.ndarray, int]],
-) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "written_by": f"dailymae_hf {__version__}",
-        "mode": options.mode,
-        "quality": options.quality,
-        "max_resolution": options.max_resolution,
-        "transcode": options.transcode,
-        "carried_over": report.carried_over,
-        "skipped": len(report.skipped),
-        "skipped_images": report.skipped[:_LISTED],
-        "class_names": class_names,
-    }
-    if moments:
-        pixels = sum(count for _, _, count in moments)
-        mean = np.sum([total for total, _, _ in moments], axis=0) / pixels
-        std = np.sqrt(np.sum([squares for _, squares, _ in moments], axis=0) / pixels - mean**2)
-        measured = {"measured_images": len(moments), "measured_pixels": int(pixels)}
-        facts |= {"mean": mean.round(4).tolist(), "std": std.round(4).tolist(), **measured}
-    return facts
+def is_split_off(index: int, fraction: float) -> bool:
+    """Whether a sample belongs to the second file: by a hash of its index, so that it does not depend on anything else.
+
+    Another hash than that of mode proportion, which would put images of one kind into one file.
+    """
+    digest = hashlib.blake2b(index.to_bytes(8, "little"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") < fraction * (1 << 64)
+
+
+def _part(count: int | None, shard: tuple[int, int] | None) -> tuple[int, int | None]:
+    """First (inclusive) and last (exclusive) image of a shard; None for a stream's end."""
+    if shard is None:
+        return 0, count
+    if count is None:
+        raise RecipeError("shard: a stream has no known length that could be divided")
+    return count * shard[0] // shard[1], count * (shard[0] + 1) // shard[1]
+
+
+def _counts(first: int, end: int | None, split_off: float | None) -> list[int | None]:
+    """Images for each file among those from `first` to `end`, None where the end is not known. Raises RecipeError where
+    a file would get none."""
+    if end is None:
+        return [None] if split_off is None else [None, None]
+    if split_off is None:
+        return [end - first]
+    second = sum(is_split_off(index, split_off) for index in range(first, end))
+    if second in (0, end - first):
+        raise RecipeError(f"split_off: {split_off} of {end - first} images leaves a file without images")
+    return [end - first - second, second]

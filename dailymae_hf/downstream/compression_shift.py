@@ -5,8 +5,10 @@ as one only looks at the files one has. Here the same images are written again a
 originals go through the image processor that users of the checkpoint will call.
 """
 
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,13 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from dailymae_hf.data.encode import to_rgb
-from dailymae_hf.data.image_dataset import choose_columns, open_source
+from dailymae_hf.data.sources.image_source import ImageSource, Row, SourceOptions, read_image
+from dailymae_hf.data.sources.open_source import open_images
 from dailymae_hf.downstream.dataset_facts import check_classes
 from dailymae_hf.downstream.trainer import ClassifierTrainer
-from dailymae_hf.errors import RecipeError
+from dailymae_hf.errors import CorruptSampleError, RecipeError
+
+_READ_AHEAD = 1000  # rows that are passed over rather than opening the source again
 
 
 @dataclass(frozen=True)
@@ -36,22 +41,38 @@ class OriginalImages(Dataset):
     """Images of a data set through the checkpoint's image processor: "pixel_values", "labels" and "index".
 
     Args:
-        dataset: a `datasets.Dataset` with the columns "image" and "label".
+        source: the images, as `open_images` gives them, with labels.
         processor: the image processor.
         label_map: number of a class in the data set -> number in the model.
     """
 
-    def __init__(self, dataset: Any, processor: Any, label_map: Mapping[int, int]) -> None:
-        self.dataset, self.processor, self.label_map = dataset, processor, label_map
+    def __init__(self, source: ImageSource, processor: Any, label_map: Mapping[int, int]) -> None:
+        self.source, self.processor, self.label_map = source, processor, label_map
+        self.rows: Iterator[Row] = iter(())
+        self.next = 0
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        assert self.source.count is not None
+        return self.source.count
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        row = self.dataset[number]
-        image: Image.Image = to_rgb(row["image"])
+        row = self._row(number)
+        if row.image is None:
+            raise CorruptSampleError(f"image {number}: there is no image in this row")
+        image = to_rgb(Image.open(io.BytesIO(read_image(row.image))))
         pixel_values = self.processor(images=image, return_tensors="pt")["pixel_values"][0]
-        return {"pixel_values": pixel_values, "labels": self.label_map.get(row["label"], -1), "index": number}
+        label = -1 if row.label is None else self.label_map.get(row.label, -1)
+        return {"pixel_values": pixel_values, "labels": label, "index": number}
+
+    def _row(self, number: int) -> Row:
+        """Rows are asked for in rising order; a jump begins again there."""
+        ahead = number - self.next
+        row = next(islice(self.rows, ahead, None), None) if 0 <= ahead <= _READ_AHEAD else None
+        if row is None:
+            self.rows = self.source.rows(number, None)
+            row = next(self.rows)
+        self.next = number + 1
+        return row
 
 
 def original_images(
@@ -68,13 +89,12 @@ def original_images(
     Raises:
         RecipeError: the source has no labels, or classes that the model does not know.
     """
-    import datasets
-
-    dataset, names = choose_columns(open_source(source, split), image_column, label_column)
-    if "label" not in dataset.features:
+    images = open_images(source, SourceOptions(split, image_column, label_column))
+    if not images.has_labels:
         raise RecipeError(f"label_column: {source} has no labels to score against")
-    dataset = dataset.cast_column("image", datasets.Image())
-    return OriginalImages(dataset, processor, label_map(names, class_names, str(source)))
+    if images.count is None:
+        raise RecipeError(f"images: {source} is a stream; load it without streaming")
+    return OriginalImages(images, processor, label_map(images.class_names, class_names, str(source)))
 
 
 def label_map(names: Sequence[str] | None, class_names: Sequence[str], source: str) -> dict[int, int]:

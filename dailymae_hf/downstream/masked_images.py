@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
 from PIL import Image
@@ -12,8 +11,11 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from dailymae_hf.data.encode import to_rgb
-from dailymae_hf.errors import RecipeError
+from dailymae_hf.errors import RecipeError, extra
 from dailymae_hf.rng import sample_generator
+
+with extra("downstream", "images with masks"):
+    import datasets
 
 IGNORED = 255  # a pixel without a class
 

@@ -6,13 +6,15 @@ They take what is left of the logits after ranking, a few numbers a sample: whol
 
 from typing import Any
 
-import datasets
-import evaluate
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from dailymae_hf.errors import RecipeError
+from dailymae_hf.errors import RecipeError, extra
+
+with extra("downstream", "scores"):
+    import datasets
+    import evaluate
 
 _CITATION = "@misc{dailymae, title = {DailyMAE}, note = {arXiv:2404.00509}}"
 

@@ -6,7 +6,7 @@ Names are imported when first used.
 from dailymae_hf._lazy import lazy_names
 
 _HOME = {
-    "fetched": "fetch",
+    "fetch_betons": "fetch",
     "push_dataset": "dataset",
     "push_model": "push",
     "write_card": "card",

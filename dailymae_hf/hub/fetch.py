@@ -1,20 +1,20 @@
 """`hf://datasets/USER/NAME/train.beton` in a recipe: fetched once, checked, shared by the ranks of a machine."""
 
 import re
-from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from huggingface_hub import hf_hub_download
+from transformers import TrainingArguments
 
 from dailymae_hf.data.beton import open_beton
 from dailymae_hf.errors import BetonError, RecipeError
 from dailymae_hf.hub.client import WAITS, retried
-from dailymae_hf.recipe.recipe import Recipe
 
-PREFIX = "hf://datasets/"
+SCHEME = "hf://"
+PREFIX = f"{SCHEME}datasets/"
 _ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([^/]+))?/(.+)")
 
-Kind = TypeVar("Kind", bound=Recipe)
+Source = TypeVar("Source")
 
 
 class Address(NamedTuple):
@@ -28,7 +28,7 @@ class Address(NamedTuple):
 def parse(address: str) -> Address:
     """Take `hf://datasets/USER/NAME[@REVISION]/FILE` apart. Raises RecipeError where it is not of that form."""
     match = _ADDRESS.fullmatch(address)
-    if match is None:
+    if match is None or any(part in ("", ".", "..") for part in address.removeprefix(SCHEME).split("/")):
         raise RecipeError(f"{address}: not of the form hf://datasets/USER/NAME/FILE.beton (or NAME@REVISION)")
     return Address(match[1], match[2], match[3])
 
@@ -63,37 +63,29 @@ def fetch_beton(address: str, *, only_cached: bool = False) -> str:
     return path
 
 
-def fetched(recipe: Kind) -> Kind:
-    """The recipe to build from: every hf:// address of a .beton replaced by a file of this machine.
+def fetch_betons(source: Source, args: TrainingArguments, *, field: str) -> Source:
+    """`source` with each hf:// address replaced by a file of this machine; anything else as it is.
 
-    Called on every rank: the first of each machine fetches, the others wait and take the same file from the cache. The
-    recipe that a run saves is the one with the addresses.
+    Called on every rank: the first of each machine fetches, the others wait and take the same file from the cache.
+
+    Args:
+        source: a path or an address, or a list of them.
+        args: the run's arguments, which know the ranks.
+        field: the recipe's key, for messages.
+
+    Raises:
+        RecipeError: an address is not of the form that `parse` reads; the message names the key.
     """
-    sections = {}
-    for section in recipe.sections():
-        fields = vars(getattr(recipe, section))
-        remote = {name: value for name, value in fields.items() if name in _FIELDS and _addresses(value)}
-        if remote:
-            training = recipe.training
-            with training.main_process_first(desc="fetch the .beton files"):
-                only_cached = training.world_size > 1 and training.local_process_index > 0
-                local = {name: _local(value, only_cached) for name, value in remote.items()}
-            sections[section] = replace(getattr(recipe, section), **local)
-    return replace(recipe, **sections) if sections else recipe
-
-
-_FIELDS = ("train_beton", "eval_beton", "betons")
-
-
-def _addresses(value: Any) -> bool:
-    if isinstance(value, dict | list):
-        return any(_addresses(item) for item in (value.values() if isinstance(value, dict) else value))
-    return isinstance(value, str) and value.startswith("hf://")
-
-
-def _local(value: Any, only_cached: bool) -> Any:
-    if isinstance(value, dict):
-        return {key: _local(item, only_cached) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_local(item, only_cached) for item in value]
-    return fetch_beton(value, only_cached=only_cached) if _addresses(value) else value
+    entries = source if isinstance(source, list) else [source]
+    remote = [entry for entry in entries if isinstance(entry, str) and entry.startswith(SCHEME)]
+    if not remote:
+        return source
+    try:
+        for address in remote:
+            parse(address)
+    except RecipeError as error:
+        raise RecipeError(f"{field}: {error}") from None
+    with args.main_process_first(desc=f"fetch the files of {field}"):
+        only_cached = args.world_size > 1 and args.local_process_index > 0
+        local = {address: fetch_beton(address, only_cached=only_cached) for address in remote}
+    return [local.get(entry, entry) for entry in source] if isinstance(source, list) else local[source]

@@ -1,14 +1,15 @@
 """What a recipe describes, made: the model's config, the model, the trainer with its callbacks."""
 
 import os
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from transformers import TrainerCallback, ViTMAEConfig, ViTMAEForPreTraining, set_seed
 
-from dailymae_hf.data.local_copy import copy_to_local
-from dailymae_hf.data.shards import BetonSource, find_betons, open_betons
+from dailymae_hf.data.shards import open_betons
 from dailymae_hf.data.write import available_cores
 from dailymae_hf.model.modeling import DailyMAEForPreTraining, mae_config
+from dailymae_hf.recipe.files import Files, files_here
 from dailymae_hf.recipe.start_from import pixel_statistics, starting_config, starting_model
 from dailymae_hf.training.callbacks import (
     LogFileCallback,
@@ -46,22 +47,10 @@ def build_model(recipe: "PretrainRecipe") -> DailyMAEForPreTraining:
     return model
 
 
-def training_images(recipe: "PretrainRecipe") -> int:
-    """Samples of the training files."""
-    return len(open_betons(recipe.data.train_beton))
-
-
 def cores_per_rank(recipe: "PretrainRecipe") -> int:
     """Cores that load for one rank: what the recipe says, else this machine's, shared by its ranks."""
     ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return recipe.training.dataloader_num_workers or max(1, available_cores() // ranks_here)
-
-
-def _nearby(source: BetonSource | None, local_folder: str | None) -> Any:
-    """The files to read: copies on this machine's disk where a folder for them is named."""
-    if source is None or local_folder is None:
-        return source
-    return copy_to_local(find_betons(source), local_folder)
 
 
 def build_callbacks(recipe: "PretrainRecipe") -> list[TrainerCallback]:
@@ -87,23 +76,42 @@ def build_callbacks(recipe: "PretrainRecipe") -> list[TrainerCallback]:
     return callbacks
 
 
+class Setup:
+    """A recipe and what all trainers made of it share: its files, fetched and copied once, when they are first needed.
+
+    The run that is measured and the one that trains are made by one setup, so that both read the same files.
+    """
+
+    def __init__(self, recipe: "PretrainRecipe") -> None:
+        self.recipe = recipe
+
+    @cached_property
+    def files(self) -> Files:
+        """The recipe's files on this machine; called on every rank."""
+        return files_here(self.recipe.data, self.recipe.training)
+
+    @cached_property
+    def training_images(self) -> int:
+        """Samples of the training files."""
+        return len(open_betons(self.files.train))
+
+    def build_trainer(self, recipe: "PretrainRecipe | None" = None) -> DailyMAETrainer:
+        """A trainer, ready to train; of another recipe with the same data where one is given."""
+        recipe = recipe or self.recipe
+        data = recipe.data
+        image_mean, image_std = pixel_statistics(recipe)
+        return DailyMAETrainer(
+            build_model(recipe),
+            recipe.training,
+            train_beton=self.files.train,
+            eval_beton=self.files.eval,
+            loader_options=data.loader_options(),
+            image_mean=image_mean,
+            image_std=image_std,
+            callbacks=build_callbacks(recipe),
+        )
+
+
 def build_trainer(recipe: "PretrainRecipe") -> DailyMAETrainer:
     """The trainer of the recipe's run, ready to train."""
-    data = recipe.data
-    image_mean, image_std = pixel_statistics(recipe)
-    train_beton, eval_beton = (_nearby(source, data.local_folder) for source in (data.train_beton, data.eval_beton))
-    return DailyMAETrainer(
-        build_model(recipe),
-        recipe.training,
-        train_beton=train_beton,
-        eval_beton=eval_beton,
-        loader_options={
-            "scale": data.crop_scale,
-            "ratio": data.crop_ratio,
-            "hflip": data.hflip,
-            "on_error": data.on_error,
-        },
-        image_mean=image_mean,
-        image_std=image_std,
-        callbacks=build_callbacks(recipe),
-    )
+    return Setup(recipe).build_trainer()

@@ -16,7 +16,7 @@ from dailymae_hf.downstream.compression_shift import (
     write_variant,
 )
 from dailymae_hf.downstream.trainer import ClassifierTrainer
-from dailymae_hf.hub.fetch import fetched
+from dailymae_hf.hub.fetch import fetch_betons
 from dailymae_hf.recipe.downstream import EvaluationArguments, EvaluationRecipe
 from dailymae_hf.run_files import RECIPE_NAME, append_log
 from dailymae_hf.training.ranks import end_ranks
@@ -36,7 +36,10 @@ def build_trainer(recipe: EvaluationRecipe) -> ClassifierTrainer:
 
 def score(trainer: ClassifierTrainer, wanted: EvaluationArguments) -> list[Score]:
     """A row for each file, each variant of the original images, and the originals themselves."""
-    scores = [score_beton(trainer, name, path) for name, path in wanted.betons.items()]
+    scores = [
+        score_beton(trainer, name, fetch_betons(path, trainer.args, field="betons"))
+        for name, path in wanted.betons.items()
+    ]
     if wanted.images is None:
         return scores
     columns = {"split": wanted.split, "image_column": wanted.image_column, "label_column": wanted.label_column}
@@ -52,7 +55,7 @@ def score(trainer: ClassifierTrainer, wanted: EvaluationArguments) -> list[Score
 
 def run(recipe: EvaluationRecipe) -> list[Score]:
     trainer = build_trainer(recipe)
-    scores = score(trainer, fetched(recipe).evaluation)
+    scores = score(trainer, recipe.evaluation)
     trainer.close()
     trainer.log({f"accuracy on {row.name}": row.accuracy for row in scores})
     if trainer.is_world_process_zero():

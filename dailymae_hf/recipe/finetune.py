@@ -6,8 +6,8 @@ from dailymae_hf.downstream.classifier import build_classifier
 from dailymae_hf.downstream.dataset_facts import check_classes, class_names, image_statistics
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.trainer import ClassifierTrainer
-from dailymae_hf.hub.fetch import fetched
 from dailymae_hf.recipe.downstream import FinetuneRecipe
+from dailymae_hf.recipe.files import labelled_files_here
 from dailymae_hf.recipe.run_folder import keep_recipe, release
 from dailymae_hf.recipe.summary import scored
 from dailymae_hf.run_files import Result, scores_of
@@ -18,8 +18,9 @@ from dailymae_hf.training.ranks import end_ranks
 
 def build_trainer(recipe: FinetuneRecipe) -> ClassifierTrainer:
     wanted, data, augmentation, training = recipe.model, recipe.data, recipe.augmentation, recipe.training
-    names = class_names(data.train_beton, data.class_names)
-    check_classes(data.eval_beton, names)
+    train_beton, eval_beton = labelled_files_here(data, training)
+    names = class_names(train_beton, data.class_names)
+    check_classes(eval_beton, names)
     set_seed(training.seed)
     model = build_classifier(
         load_encoder(wanted.model_name_or_path),
@@ -29,7 +30,7 @@ def build_trainer(recipe: FinetuneRecipe) -> ClassifierTrainer:
         drop_path_rate=wanted.drop_path_rate,
         head_std=wanted.head_std,
     )
-    mean, std = image_statistics(wanted.model_name_or_path, data.train_beton, wanted.normalization)
+    mean, std = image_statistics(wanted.model_name_or_path, train_beton, wanted.normalization)
     mixing = None
     if augmentation.mixup or augmentation.cutmix:
         smoothing = training.label_smoothing_factor
@@ -39,8 +40,8 @@ def build_trainer(recipe: FinetuneRecipe) -> ClassifierTrainer:
         training,
         augment=ThreeAugment(augmentation.color_jitter, seed=training.seed) if augmentation.three_augment else None,
         mixing=mixing,
-        train_beton=data.train_beton,
-        eval_beton=data.eval_beton,
+        train_beton=train_beton,
+        eval_beton=eval_beton,
         loader_options=data.loader_options(),
         image_mean=mean,
         image_std=std,
@@ -49,7 +50,7 @@ def build_trainer(recipe: FinetuneRecipe) -> ClassifierTrainer:
 
 
 def run(recipe: FinetuneRecipe) -> Result:
-    trainer = build_trainer(fetched(recipe))
+    trainer = build_trainer(recipe)
     keep_recipe(trainer, recipe)
     trainer.train(recipe.training.resume_from_checkpoint)
     scores = trainer.evaluate()

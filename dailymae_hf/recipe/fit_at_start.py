@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 from dailymae_hf.errors import RecipeError, ResumeError
 from dailymae_hf.plan.estimate import Machines, estimate_run
 from dailymae_hf.plan.forecast import Plan
-from dailymae_hf.plan.schedules import conditions_of, fit_recipe_schedule, sizes_to_measure
 from dailymae_hf.plan.speeds import EpochCost, LoaderSpeed, StepSpeed, Throughput, parse_duration
 from dailymae_hf.recipe.measure import measure
+from dailymae_hf.recipe.planning import conditions_of, fit_recipe_schedule, sizes_to_measure
 from dailymae_hf.schedule import FIELD, is_fit
 from dailymae_hf.training.stopwatch import process_seconds
 
 if TYPE_CHECKING:
+    from dailymae_hf.recipe.build import Setup
     from dailymae_hf.recipe.recipe import PretrainRecipe
-    from dailymae_hf.training.mae_trainer import DailyMAETrainer
 
 logger = logging.getLogger(__name__)
 
 PLAN_NAME = "plan.json"
 
 
-def fit_at_start(recipe: "PretrainRecipe", build: Callable[["PretrainRecipe"], "DailyMAETrainer"]) -> "PretrainRecipe":
-    """The recipe with the schedule and epochs that fit its budget; any other recipe as it is.
+def fit_at_start(setup: "Setup") -> "PretrainRecipe":
+    """The setup's recipe with the schedule and epochs that fit its budget; any other recipe as it is.
 
     Times the machine for a minute or so (`measure`) on every rank, takes the slowest rank's figures, solves on the
     first rank and hands the answer to all. It is written to `output_dir`/plan.json; a run that resumes reads it there
@@ -36,6 +36,7 @@ def fit_at_start(recipe: "PretrainRecipe", build: Callable[["PretrainRecipe"], "
         RecipeError: the budget is no duration, too short for one epoch, or `max_steps` is set as well.
         ResumeError: the run resumes and its plan is not there.
     """
+    recipe = setup.recipe
     training = recipe.training
     spec = training.resolution_schedule
     if not is_fit(spec):
@@ -50,7 +51,7 @@ def fit_at_start(recipe: "PretrainRecipe", build: Callable[["PretrainRecipe"], "
             raise ResumeError(f"{path} is missing: the schedule that this run was fitted to is written there")
         chosen = json.loads(path.read_text())
     else:
-        chosen = _from_first_rank(_choose(recipe, build, budget, spec))
+        chosen = _from_first_rank(_choose(setup, budget, spec))
         if training.process_index == 0:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(chosen, indent=1) + "\n")
@@ -60,24 +61,20 @@ def fit_at_start(recipe: "PretrainRecipe", build: Callable[["PretrainRecipe"], "
     return replace(recipe, callbacks=callbacks, training=type(training)(**changed), given=changed)
 
 
-def _choose(
-    recipe: "PretrainRecipe",
-    build: Callable[["PretrainRecipe"], "DailyMAETrainer"],
-    budget: float,
-    spec: dict[str, Any],
-) -> dict[str, Any]:
+def _choose(setup: "Setup", budget: float, spec: dict[str, Any]) -> dict[str, Any]:
     """What plan.json holds, from this machine's speed and that of the other ranks."""
-    from dailymae_hf.recipe.build import cores_per_rank, model_config, training_images
+    from dailymae_hf.recipe.build import cores_per_rank, model_config
 
+    recipe = setup.recipe
     training, config = recipe.training, model_config(recipe)
     epochs = int(training.num_train_epochs)
     before = process_seconds()
-    own = measure(recipe, build, sizes_to_measure(spec, epochs, config))
+    own = measure(setup, sizes_to_measure(spec, epochs, config))
     spent = process_seconds() - before
     throughput = slowest(_from_all_ranks(replace(own, start_seconds=own.start_seconds + spent)))
     conditions = conditions_of(
         config,
-        images=training_images(recipe),
+        images=setup.training_images,
         global_batch=training.effective_batch_size,
         machines=Machines(devices=training.world_size, cores_per_device=cores_per_rank(recipe)),
         throughput=throughput,

@@ -3,8 +3,8 @@
 from dailymae_hf.downstream.dataset_facts import class_names, image_statistics
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.features import collect_features, frozen_encode
-from dailymae_hf.hub.fetch import fetched
 from dailymae_hf.recipe.downstream import KnnRecipe
+from dailymae_hf.recipe.files import labelled_files_here
 from dailymae_hf.run_files import RECIPE_NAME, Result, append_log, write_result
 from dailymae_hf.training.knn import knn_accuracy
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
@@ -12,17 +12,16 @@ from dailymae_hf.training.ranks import end_ranks
 
 
 def run(recipe: KnnRecipe) -> Result:
-    wanted, data, neighbours = recipe.model, fetched(recipe).data, recipe.neighbours
+    wanted, data, neighbours = recipe.model, recipe.data, recipe.neighbours
+    train_beton, eval_beton = labelled_files_here(data, recipe.training)
     encoder = load_encoder(wanted.model_name_or_path)
     encoder.config.image_size = wanted.image_size or encoder.config.image_size
-    mean, std = image_statistics(wanted.model_name_or_path, data.train_beton, wanted.normalization)
-    trainer = DailyMAETrainer(
-        encoder.eval(), recipe.training, eval_beton=data.eval_beton, image_mean=mean, image_std=std
-    )
+    mean, std = image_statistics(wanted.model_name_or_path, train_beton, wanted.normalization)
+    trainer = DailyMAETrainer(encoder.eval(), recipe.training, eval_beton=eval_beton, image_mean=mean, image_std=std)
     encode = frozen_encode(encoder, wanted.pooling)
     bank, queries = (
         collect_features(trainer, trainer.fixed_loader(path), encode, name=f"encode {path}")
-        for path in (data.train_beton, data.eval_beton)
+        for path in (train_beton, eval_beton)
     )
     trainer.close()
     device = trainer.args.device
@@ -31,7 +30,7 @@ def run(recipe: KnnRecipe) -> Result:
         bank.labels.to(device),
         queries.features.to(device),
         queries.labels.to(device),
-        num_classes=len(class_names(data.train_beton, data.class_names)),
+        num_classes=len(class_names(train_beton, data.class_names)),
         k=neighbours.k,
         temperature=neighbours.temperature,
     )

@@ -9,8 +9,8 @@ from dailymae_hf.downstream.dataset_facts import check_classes, class_names, ima
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.features import FeatureTable, as_it_is, collect_features
 from dailymae_hf.downstream.probe import LinearProbe, LinearProbeTrainer
-from dailymae_hf.hub.fetch import fetched
 from dailymae_hf.recipe.downstream import LinearProbeRecipe
+from dailymae_hf.recipe.files import labelled_files_here
 from dailymae_hf.recipe.run_folder import keep_recipe, release
 from dailymae_hf.recipe.summary import scored
 from dailymae_hf.run_files import Result, scores_of
@@ -20,8 +20,9 @@ from dailymae_hf.training.ranks import end_ranks
 
 def build_trainer(recipe: LinearProbeRecipe) -> LinearProbeTrainer:
     wanted, data = recipe.model, recipe.data
-    names = class_names(data.train_beton, data.class_names)
-    check_classes(data.eval_beton, names)
+    train_beton, eval_beton = labelled_files_here(data, recipe.training)
+    names = class_names(train_beton, data.class_names)
+    check_classes(eval_beton, names)
     set_seed(recipe.training.seed)
     probe = LinearProbe(
         build_classifier(
@@ -31,7 +32,7 @@ def build_trainer(recipe: LinearProbeRecipe) -> LinearProbeTrainer:
             image_size=wanted.image_size,
         )
     )
-    mean, std = image_statistics(wanted.model_name_or_path, data.train_beton, wanted.normalization)
+    mean, std = image_statistics(wanted.model_name_or_path, train_beton, wanted.normalization)
     options: dict[str, Any] = {
         "loader_options": data.loader_options(),
         "image_mean": mean,
@@ -40,14 +41,14 @@ def build_trainer(recipe: LinearProbeRecipe) -> LinearProbeTrainer:
     trainer = LinearProbeTrainer(
         probe,
         recipe.training,
-        train_beton=data.train_beton,
-        eval_beton=data.eval_beton,
+        train_beton=train_beton,
+        eval_beton=eval_beton,
         callbacks=[ThroughputCallback(), LogFileCallback()],
         **options,
     )
     if not recipe.probe.cached_features:
         return trainer
-    train, validation = (cache(trainer, path) for path in (data.train_beton, data.eval_beton))
+    train, validation = (cache(trainer, path) for path in (train_beton, eval_beton))
     trainer.close()
     return LinearProbeTrainer(
         probe,
@@ -72,7 +73,7 @@ def cache(trainer: LinearProbeTrainer, path: str) -> FeatureTable:
 
 
 def run(recipe: LinearProbeRecipe) -> Result:
-    trainer = build_trainer(fetched(recipe))
+    trainer = build_trainer(recipe)
     keep_recipe(trainer, recipe)
     trainer.train(recipe.training.resume_from_checkpoint)
     scores = trainer.evaluate()

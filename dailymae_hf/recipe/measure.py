@@ -23,6 +23,7 @@ from dailymae_hf.plan.speeds import EpochCost, LoaderSpeed, StepSpeed, Throughpu
 from dailymae_hf.training.stopwatch import process_seconds
 
 if TYPE_CHECKING:
+    from dailymae_hf.recipe.build import Setup
     from dailymae_hf.recipe.recipe import PretrainRecipe
     from dailymae_hf.training.mae_trainer import DailyMAETrainer
 
@@ -31,20 +32,18 @@ TIMED_STEPS = 12
 LOADER_SECONDS = 2.0
 
 
-def measure(
-    recipe: "PretrainRecipe", build: Callable[["PretrainRecipe"], "DailyMAETrainer"], sizes: Sequence[int]
-) -> Throughput:
-    """Speeds of the recipe's run on this machine, at each of `sizes` (pixels) and the mask ratio of the model.
+def measure(setup: "Setup", sizes: Sequence[int]) -> Throughput:
+    """Speeds of the setup's run on this machine, at each of `sizes` (pixels) and the mask ratio of the model.
 
     Every rank of a distributed run has to call it; each gets its own figures. Takes about 15 steps per size, one
     validation per size, and on a GPU 2 s of loading per size. The working tree and `output_dir` stay untouched.
 
     Raises what building and training the recipe raises.
     """
-    folder = Path(tempfile.mkdtemp(prefix="dailymae-measure-"))
+    recipe, folder = setup.recipe, Path(tempfile.mkdtemp(prefix="dailymae-measure-"))
     try:
         small = _small_recipe(recipe, folder, sizes)
-        trainer = build(small)
+        trainer = setup.build_trainer(small)
         args = trainer.args
         timed = -(-TIMED_STEPS // small.callbacks.probe_every_n_steps) * small.callbacks.probe_every_n_steps
         clock = _Clock(trainer, WARM_UP_STEPS, timed)

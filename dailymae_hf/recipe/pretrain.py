@@ -1,10 +1,8 @@
 """Pretraining: the run of a recipe, from its files to the folder that it leaves."""
 
-from dataclasses import replace
 from pathlib import Path
 
-from dailymae_hf.hub.fetch import fetched
-from dailymae_hf.recipe.build import build_trainer
+from dailymae_hf.recipe.build import Setup
 from dailymae_hf.recipe.fit_at_start import fit_at_start
 from dailymae_hf.recipe.recipe import PretrainRecipe
 from dailymae_hf.recipe.run_folder import keep_recipe, release
@@ -13,9 +11,9 @@ from dailymae_hf.training.ranks import end_ranks
 
 def run(recipe: PretrainRecipe) -> Path:
     """Train as the recipe says; returns the output folder, on every rank."""
-    local = fit_at_start(fetched(recipe), build_trainer)
-    trainer = build_trainer(local)
-    recipe = replace(local, data=recipe.data)  # saved with the addresses that it names
+    setup = Setup(recipe)
+    recipe = fit_at_start(setup)
+    trainer = setup.build_trainer(recipe)
     keep_recipe(trainer, recipe)
     trainer.train(recipe.training.resume_from_checkpoint)
     folder = release(trainer, recipe)

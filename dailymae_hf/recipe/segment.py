@@ -4,7 +4,7 @@ from typing import Any
 
 from transformers import set_seed
 
-from dailymae_hf.data.image_dataset import open_source
+from dailymae_hf.data.sources.open_source import open_dataset
 from dailymae_hf.downstream.dataset_facts import image_statistics
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.masked_images import MaskedImages
@@ -28,9 +28,9 @@ def build_trainer(recipe: SegmentationRecipe) -> SegmentationTrainer:
         "reduce_labels": data.reduce_labels,
     }
     train = MaskedImages(
-        open_source(data.dataset, data.train_split), size, crop_scale=data.crop_scale, seed=seed, **columns
+        open_dataset(data.dataset, data.train_split), size, crop_scale=data.crop_scale, seed=seed, **columns
     )
-    validation = MaskedImages(open_source(data.dataset, data.eval_split), size, **columns)
+    validation = MaskedImages(open_dataset(data.dataset, data.eval_split), size, **columns)
     names = data.class_names or [str(number) for number in range(train.count_classes())]
     mean, std = image_statistics(wanted.model_name_or_path, None, "checkpoint")
     if wanted.normalization == "data" or mean is None:

@@ -21,6 +21,7 @@ import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
 from dailymae_hf.errors import RankError
+from dailymae_hf.training.ranks import one_line, tell_launcher
 
 INTERVAL = 5.0
 GRACE = 60.0
@@ -149,15 +150,10 @@ def end_process(message: str, *, stopped: int | None = None) -> None:
 
     `stopped` is a rank beside it that does not hear the launcher, which would give it half a minute before killing it.
     """
-    if "TORCHELASTIC_ERROR_FILE" in os.environ:
-        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
-
-        try:
-            raise RankError(message)
-        except RankError as error:  # raised, as what is recorded is the exception in flight
-            get_error_handler().record_exception(error)
+    error = RankError(message)
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"RankError: {message}\n")
+        tell_launcher(error)
+        sys.stderr.write(one_line(error) + "\n")
         sys.stderr.flush()
     if stopped is not None:
         time.sleep(1.1)  # of the causes the earliest is shown first, to the second

@@ -1,10 +1,25 @@
-"""How the processes of one run end: together, and without the interpreter's teardown."""
+"""How the processes of one run end: together, without the interpreter's teardown, the cause told to the launcher."""
 
+import json
 import logging
 import os
+import re
 import sys
+import time
+import traceback
+from pathlib import Path
 
+import torch.distributed as dist
 from accelerate import Accelerator
+
+from dailymae_hf.errors import DailyMAEError
+
+# How gloo, NCCL and the store say that the process at the other end is no more.
+_PEER_GONE = re.compile(
+    r"Connection (closed|reset) by peer|Connection refused|Broken pipe|Socket closed|remote process exited|"
+    r"ncclRemoteError|Failed to recv|recvValue failed|sendBytes failed",
+    re.IGNORECASE,
+)
 
 
 def end_ranks(accelerator: Accelerator) -> None:
@@ -13,8 +28,8 @@ def end_ranks(accelerator: Accelerator) -> None:
     accelerator.end_training()
 
 
-def leave_rank() -> None:
-    """The last line of a script: where this process is one of several ranks, end it here, with exit status 0.
+def leave_rank(status: int = 0) -> None:
+    """The last line of a script: where this process is one of several ranks, end it here, with this exit status.
 
     Threads of gloo or NCCL may still run while the interpreter is taken down under them, which can abort a rank whose
     work is done; the launcher would then report the whole run as failed. A single process ends as usual.
@@ -23,4 +38,30 @@ def leave_rank() -> None:
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(status)
+
+
+def tell_launcher(error: BaseException) -> None:
+    """Leave `error` where torchrun looks for the cause when a rank fails; it repeats the earliest at the very end.
+
+    One that a user can mend is one line there too. Called while it is handled; nothing happens without a launcher.
+    """
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if not path:
+        return
+    line = one_line(error)
+    shown = line if isinstance(error, DailyMAEError | OSError) else traceback.format_exc()
+    details = {"py_callstack": shown, "timestamp": str(int(time.time()))}
+    Path(path).write_text(json.dumps({"message": {"message": line, "extraInfo": details}}))
+
+
+def one_line(error: BaseException) -> str:
+    """What a user reads of an error."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Whether an error says no more than that another rank has ended."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return False
+    return isinstance(error, RuntimeError) and _PEER_GONE.search(str(error)) is not None

@@ -9,8 +9,9 @@ import pytest
 
 import dailymae_hf
 from dailymae_hf.cli.main import main
-from dailymae_hf.cli.run import RUNS
+from dailymae_hf.cli.run import RUNS, ending_on_user_errors
 from dailymae_hf.recipe.shipped import find_recipe, shipped_recipes
+from dailymae_hf.training.stop_signals import EXIT_PREEMPTED, Preempted
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "recipes").glob("*.py"))
@@ -79,3 +80,14 @@ def test_version_is_the_package_s(capsys):
         main(["--version"])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"dailymae_hf {dailymae_hf.__version__}\n"
+
+
+def test_a_run_that_was_asked_to_stop_ends_with_its_status_and_one_line(capsys):
+    """75 says "continue me"; a script's own `sys.exit` keeps its meaning."""
+    with pytest.raises(SystemExit) as caught, ending_on_user_errors():
+        raise Preempted("stopped by SIGTERM at step 3")
+    assert caught.value.code == EXIT_PREEMPTED == 75
+    assert capsys.readouterr().err == "stopped by SIGTERM at step 3\n"
+    with pytest.raises(SystemExit) as caught, ending_on_user_errors():
+        raise SystemExit("nothing to do")
+    assert (caught.value.code, capsys.readouterr().err) == (1, "nothing to do\n")

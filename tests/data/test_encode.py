@@ -14,7 +14,7 @@ from dailymae_hf.data.beton import MODE_DCT, MODE_JPG, MODE_RAW
 from dailymae_hf.data.encode import Encoded, EncodeOptions, encode_image
 from dailymae_hf.errors import CorruptSampleError, MissingDependencyError
 
-RAW = EncodeOptions("raw", None, 90, "auto", 0, 0.5)
+RAW = EncodeOptions("raw", None, 90, "auto", None, 0.5)
 RNG = np.random.default_rng(0)
 GRADIENT = np.linspace(0, 65535, 24 * 16).reshape(16, 24).astype(np.uint16)
 COLOURS = np.repeat(np.repeat(RNG.integers(0, 256, (2, 3, 3), dtype=np.uint8), 8, 0), 8, 1)  # (16, 24, 3)
@@ -169,7 +169,7 @@ def test_orientation_is_applied(orientation: int, max_resolution: int | None, ki
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     source = encoded(Image.fromarray(COLOURS), kind, quality=100, subsampling=0, exif=exif)
-    options = EncodeOptions("raw", max_resolution, 90, "auto", 0, 0.5)
+    options = EncodeOptions("raw", max_resolution, 90, "auto", None, 0.5)
     expected = TURNS.get(orientation, TURNS[1])(COLOURS)
     if max_resolution:
         expected = np.asarray(Image.fromarray(expected).resize((expected.shape[1] // 2, expected.shape[0] // 2), 3))
@@ -179,7 +179,7 @@ def test_orientation_is_applied(orientation: int, max_resolution: int | None, ki
 @pytest.mark.parametrize("size", [(1411, 1000), (700, 999), (501, 100), (500, 400), (2, 2000)])
 def test_longest_side_is_limited(size: tuple[int, int]) -> None:
     image = Image.new("RGB", size, (200, 100, 50))
-    result = encode_image(encoded(image, "PNG"), 0, EncodeOptions("jpg", 500, 90, "auto", 0, 0.5))
+    result = encode_image(encoded(image, "PNG"), 0, EncodeOptions("jpg", 500, 90, "auto", None, 0.5))
     ratio = min(1, 500 / max(size))
     assert (result.width, result.height) == tuple(max(1, round(side * ratio)) for side in size)
     assert np.abs(np.asarray(Image.open(io.BytesIO(result.data))) - np.array([200, 100, 50.0])).max() <= 3
@@ -191,14 +191,14 @@ def test_scaling_down_is_antialiased(photographs: list[tuple[str, Image.Image]])
     errors = []
     for _, photograph in photographs:
         source = encoded(photograph, "JPEG", quality=95)
-        result = pixels(encode_image(source, 0, EncodeOptions("raw", 120, 90, "auto", 0, 0.5)))
+        result = pixels(encode_image(source, 0, EncodeOptions("raw", 120, 90, "auto", None, 0.5)))
         exact = Image.open(io.BytesIO(source)).resize((result.shape[1], result.shape[0]), Image.Resampling.BICUBIC)
         errors.append(np.abs(result - np.asarray(exact, np.float64)).mean())
     assert np.mean(errors) < 1
     assert max(errors) < 2  # a field of stars
     board = np.indices((999, 999)).sum(0) % 2 * 255
     result = pixels(encode_image(encoded(Image.fromarray(board.astype(np.uint8)), "PNG"), 0,
-                                 EncodeOptions("raw", 100, 90, "auto", 0, 0.5)))  # fmt: skip
+                                 EncodeOptions("raw", 100, 90, "auto", None, 0.5)))  # fmt: skip
     assert np.abs(result - 127.5).max() < 8
 
 
@@ -213,7 +213,7 @@ def test_mode_smart_compresses_by_size(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.9, 1.0])
 def test_mode_proportion_compresses_the_share(share: float) -> None:
     source = encoded(Image.new("RGB", (4, 4)), "PNG")
-    options = EncodeOptions("proportion", None, 90, "auto", 0, share)
+    options = EncodeOptions("proportion", None, 90, "auto", None, share)
     jpegs = sum(encode_image(source, index, options).mode == MODE_JPG for index in range(400))
     assert abs(jpegs / 400 - share) < 0.02
 
@@ -222,7 +222,7 @@ def test_jpeg_has_restart_markers_and_stays_small(photographs: list[tuple[str, I
     total = plain = 0
     for _, photograph in photographs:
         source = encoded(photograph, "PNG")
-        result = encode_image(source, 0, EncodeOptions("jpg", 500, 90, "auto", 0, 0.5))
+        result = encode_image(source, 0, EncodeOptions("jpg", 500, 90, "auto", None, 0.5))
         stored = Image.open(io.BytesIO(result.data))
         reference = photograph.copy().resize(stored.size, Image.Resampling.BICUBIC)
         without = encoded(reference, "JPEG", quality=90, subsampling="4:2:0")
@@ -241,7 +241,7 @@ def as_pixels(result: Encoded) -> np.ndarray:
 
 
 def carry(source: bytes, mode: str = "jpg", max_resolution: int | None = 500, transcode: str = "auto") -> Encoded:
-    return encode_image(source, 0, EncodeOptions(mode, max_resolution, 30, transcode, 0, 0.5))
+    return encode_image(source, 0, EncodeOptions(mode, max_resolution, 30, transcode, None, 0.5))
 
 
 JPEG_KINDS: dict[str, dict] = {
@@ -348,7 +348,7 @@ if features.check("avif"):  # not in every build of Pillow
 def test_broken_images_are_refused(kind: str, mode: str) -> None:
     """With a reason that can be kept in a file whose bytes are promised: no addresses of this process in it."""
     with pytest.raises(CorruptSampleError, match=r"^.{10,}$") as caught:
-        encode_image(BROKEN[kind], 0, EncodeOptions(mode, None, 90, "auto", 0, 0.5))
+        encode_image(BROKEN[kind], 0, EncodeOptions(mode, None, 90, "auto", None, 0.5))
     assert " at 0x" not in str(caught.value)
 
 
@@ -374,10 +374,9 @@ def test_an_interrupt_is_not_a_broken_image(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_moments_are_those_of_the_pixels(photographs: list[tuple[str, Image.Image]]) -> None:
-    result = encode_image(encoded(photographs[0][1], "PNG"), 0, RAW, measure=True)
+    result = encode_image(encoded(photographs[0][1], "PNG"), 0, RAW, measured_below=1 << 32)
     assert result.moments is not None
-    total, squares, count = result.moments
-    values = pixels(result).reshape(-1, 3) / 255
-    assert count == len(values)
-    np.testing.assert_allclose(total, values.sum(0))
-    np.testing.assert_allclose(squares, (values**2).sum(0))
+    values = pixels(result).reshape(-1, 3).astype(np.int64)
+    assert result.moments.pixels == len(values)
+    assert result.moments.totals == tuple(values.sum(0))
+    assert result.moments.squares == tuple((values**2).sum(0))

@@ -84,7 +84,7 @@ def test_stock_loader_decodes_through_custom_fields(packed_beton, jpegs):
     for image, jpeg in zip(images, jpegs, strict=True):
         whole = Image.open(io.BytesIO(jpeg))
         width, height = (side * 96 // min(whole.size) for side in whole.size)
-        left, top = round((width - 96) / 2), round((height - 96) / 2)
+        left, top = (width - 96) // 2, (height - 96) // 2
         expected = whole.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + 96, top + 96))
         assert np.abs(image.transpose(1, 2, 0).astype(int) - np.asarray(expected)).mean() < 1.0
 

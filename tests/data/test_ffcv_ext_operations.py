@@ -167,7 +167,7 @@ def test_evaluation_crop_is_pillows(beton):
         image = Image.frombytes("RGB", (width, height), data) if mode == "raw" else Image.open(io.BytesIO(data))
         short = min(width, height)
         size = int(73 * width / short), int(73 * height / short)
-        left, top = round((size[0] - 64) / 2.0), round((size[1] - 64) / 2.0)
+        left, top = (size[0] - 64) // 2, (size[1] - 64) // 2
         want = image.resize(size, Image.Resampling.BILINEAR).crop((left, top, left + 64, top + 64))
         errors.append(np.abs(got.astype(int) - np.asarray(want).transpose(2, 0, 1)).mean())
     assert np.mean(errors) <= 1

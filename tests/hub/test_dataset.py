@@ -14,7 +14,8 @@ from dailymae_hf.cli.main import main
 from dailymae_hf.data import inspect_beton, write_beton
 from dailymae_hf.errors import BetonError, HubError, RecipeError
 from dailymae_hf.hub.dataset import push_dataset
-from dailymae_hf.hub.fetch import fetch_beton, fetched, parse
+from dailymae_hf.hub.fetch import fetch_beton, fetch_betons, parse
+from dailymae_hf.recipe.files import files_here
 from dailymae_hf.recipe.recipe import load_recipe
 from tests.support.card_facts import placeholders
 from tests.support.loopback_hub import Repository
@@ -89,15 +90,13 @@ def test_a_recipe_fetches_once_and_is_saved_with_the_address(online, files, tmp_
     push_dataset([files / "train.beton"], "tester/photos", private=True)
     asked = recipe(tmp_path)
     for _ in range(2):
-        local = fetched(asked)
-        assert np.array_equal(
-            np.fromfile(local.data.train_beton, np.uint8), np.fromfile(files / "train.beton", np.uint8)
-        )
+        local = files_here(asked.data, asked.training).train
+        assert np.array_equal(np.fromfile(local, np.uint8), np.fromfile(files / "train.beton", np.uint8))
     assert len(downloads(online)) == 1
     assert asked.resolved()["train_beton"] == ADDRESS
-    assert Path(local.data.train_beton).name == "train.beton"
-    plain = recipe(tmp_path, train_beton=str(files / "train.beton"))
-    assert fetched(plain) is plain
+    assert Path(local).name == "train.beton"
+    mixed = fetch_betons([ADDRESS, "here.beton"], asked.training, field="train_beton")
+    assert mixed == [local, "here.beton"]
 
 
 def test_a_revision_can_be_named(online, files):
@@ -125,7 +124,16 @@ def test_what_can_go_wrong_is_said(online, files, tmp_path, monkeypatch):
         fetch_beton(ADDRESS)
 
 
-@pytest.mark.parametrize("address", ["hf://models/a/b/x.beton", "hf://datasets/a/x.beton", "hf://datasets/a/b/"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "hf://models/a/b/x.beton",
+        "hf://datasets/a/x.beton",
+        "hf://datasets/a/b/",
+        "hf://datasets/a/b/../../x",
+        "hf://datasets/../b/x",
+    ],
+)
 def test_other_addresses_are_refused(address):
     with pytest.raises(RecipeError, match=re.escape(address)):
         parse(address)
@@ -133,10 +141,10 @@ def test_other_addresses_are_refused(address):
 
 RANKS = """
 import json, sys
-from dailymae_hf.hub import fetched
+from dailymae_hf.recipe.files import files_here
 from dailymae_hf.recipe.recipe import load_recipe
-recipe = fetched(load_recipe(sys.argv[1]))
-open(f"{sys.argv[2]}-{recipe.training.process_index}", "w").write(recipe.data.train_beton)
+recipe = load_recipe(sys.argv[1])
+open(f"{sys.argv[2]}-{recipe.training.process_index}", "w").write(files_here(recipe.data, recipe.training).train)
 """
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dailymae_hf.data import write_beton
-from dailymae_hf.recipe.build import build_model, build_trainer, training_images
+from dailymae_hf.recipe.build import Setup, build_model, build_trainer
 from dailymae_hf.recipe.recipe import load_recipe
 
 pytest.importorskip("ffcv", reason="loads .beton files")
@@ -54,7 +54,7 @@ def indices(words, workplace, monkeypatch):
 def test_a_recipe_reads_shards_as_one_file(workplace, monkeypatch):
     seen, _ = indices([], workplace, monkeypatch)
     assert sorted(seen) == list(range(50))
-    assert training_images(load_recipe("recipe.yaml")) == 50
+    assert Setup(load_recipe("recipe.yaml")).training_images == 50
 
 
 def test_a_local_folder_changes_where_is_read_and_nothing_else(workplace, monkeypatch, tmp_path):

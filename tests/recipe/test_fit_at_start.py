@@ -15,6 +15,7 @@ from dailymae_hf.plan import Throughput
 from dailymae_hf.plan.forecast import Plan, PlannedEpochs
 from dailymae_hf.plan.speeds import EpochCost, LoaderSpeed, StepSpeed
 from dailymae_hf.recipe import fit_at_start as startup
+from dailymae_hf.recipe.build import Setup
 from dailymae_hf.recipe.fit_at_start import PLAN_NAME, fit_at_start, slowest
 from dailymae_hf.recipe.recipe import load_recipe
 from dailymae_hf.run_files import read_log
@@ -53,6 +54,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from dailymae_hf.recipe import fit_at_start as startup
+from dailymae_hf.recipe.build import Setup
 from dailymae_hf.training.ranks import leave_rank
 from dailymae_hf.recipe.recipe import load_recipe
 from tests.recipe.test_fit_at_start import SPEEDS
@@ -60,7 +62,7 @@ recipe = load_recipe("recipe.yaml", ["--per_device_train_batch_size", "4", "--ou
 rank = recipe.training.process_index
 step = tuple(replace(s, images_per_second=s.images_per_second / (1 + rank)) for s in SPEEDS.step)
 startup.measure = lambda *_: replace(SPEEDS, step=step)
-fitted = startup.fit_at_start(recipe, None)
+fitted = startup.fit_at_start(Setup(recipe))
 chosen = f"{fitted.training.num_train_epochs} {fitted.training.resolution_schedule}"
 Path(f"chosen-{rank}").write_text(chosen)  # lines that two ranks print at once may be joined
 torch.distributed.barrier()
@@ -94,7 +96,7 @@ def recipe(workplace, monkeypatch):
 
 
 def test_the_fitted_schedule_ends_in_time_at_full_size(recipe):
-    fitted = fit_at_start(recipe(), None)
+    fitted = fit_at_start(Setup(recipe()))
     training = fitted.training
     schedule = ResolutionSchedule.from_dict(
         training.resolution_schedule, epochs=training.num_train_epochs, patch_size=8, resolution=48
@@ -109,16 +111,16 @@ def test_the_fitted_schedule_ends_in_time_at_full_size(recipe):
 
 
 def test_a_run_that_resumes_keeps_its_schedule_and_measures_nothing(recipe, monkeypatch):
-    first = fit_at_start(recipe(), None).training
+    first = fit_at_start(Setup(recipe())).training
     monkeypatch.setattr(startup, "measure", lambda *_: pytest.fail("measured again"))
-    again = fit_at_start(recipe("--resume_from_checkpoint", "true"), None).training
+    again = fit_at_start(Setup(recipe("--resume_from_checkpoint", "true"))).training
     assert again.resolution_schedule == first.resolution_schedule
     assert again.num_train_epochs == first.num_train_epochs
 
 
 def test_a_resume_without_its_plan_is_refused(recipe):
     with pytest.raises(ResumeError, match=r"elsewhere/plan\.json"):
-        fit_at_start(recipe("--output_dir", "elsewhere", "--resume_from_checkpoint", "true"), None)
+        fit_at_start(Setup(recipe("--output_dir", "elsewhere", "--resume_from_checkpoint", "true")))
 
 
 @pytest.mark.parametrize(
@@ -131,12 +133,12 @@ def test_a_resume_without_its_plan_is_refused(recipe):
 )
 def test_a_fit_that_cannot_be(recipe, words, message):
     with pytest.raises(RecipeError, match=message):
-        fit_at_start(recipe(*words), None)
+        fit_at_start(Setup(recipe(*words)))
 
 
 def test_any_other_recipe_is_left_alone(recipe):
     other = recipe("--resolution_schedule", "{kind: constant}")
-    assert fit_at_start(other, None) is other
+    assert fit_at_start(Setup(other)) is other
 
 
 def test_two_ranks_choose_the_same_from_the_slower_one(workplace):

@@ -7,8 +7,8 @@ import yaml
 
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.model.flops import TRAINING_FACTOR, mae_flops
-from dailymae_hf.plan.schedules import stages_of
 from dailymae_hf.recipe.build import model_config
+from dailymae_hf.recipe.planning import stages_of
 from dailymae_hf.recipe.recipe import load_recipe
 from dailymae_hf.recipe.values import convert
 from dailymae_hf.schedule import ResolutionSchedule

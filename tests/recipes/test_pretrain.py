@@ -196,4 +196,4 @@ def test_an_interruption_says_how_to_go_on(workplace, monkeypatch, capsys):
     with pytest.raises(SystemExit) as caught:
         run_recipe("pretrain", ["recipe.yaml"])
     assert caught.value.code == 130
-    assert "--resume_from_checkpoint true" in capsys.readouterr().err
+    assert "--resume_from_checkpoint auto" in capsys.readouterr().err

@@ -1,7 +1,9 @@
 """The SLURM script's arithmetic, run with stand-ins for srun and scontrol that show what would be launched."""
 
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,8 @@ def submit(tmp_path):
 
     def run(nodes, *words, **settings):
         slurm = {"SLURM_NNODES": nodes, "SLURM_JOB_NODELIST": "first,second", "SLURM_JOB_ID": 1234567}
-        environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}"} | {k: str(v) for k, v in (slurm | settings).items()}
+        environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "VENV": ""}
+        environ |= {k: str(v) for k, v in (slurm | settings).items()}
         return subprocess.run(
             ["bash", str(SCRIPT), *words], env=environ, capture_output=True, text=True, check=False, timeout=60
         )
@@ -69,7 +72,7 @@ def test_a_batch_that_cannot_be_dealt_out_is_refused(submit):
 def test_overrides_and_the_local_folder_reach_the_recipe(submit):
     done = submit(1, "recipe.yaml", "--run_name", "two words", GPUS_PER_MACHINE=8, LOCAL_FOLDER="/scratch/me")
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("LAUNCH"))
-    assert "recipes/pretrain.py recipe.yaml --run_name two words --per_device" in line
+    assert "recipes/pretrain.py recipe.yaml --run_name two words --resume_from_checkpoint auto --per_device" in line
     assert line.endswith("--local_folder /scratch/me")
 
 
@@ -77,3 +80,38 @@ def test_no_recipe_is_a_usage_error(submit):
     done = submit(1)
     assert done.returncode == 2
     assert "usage" in done.stderr
+
+
+def test_a_word_about_resuming_is_left_alone(submit):
+    done = submit(1, "recipe.yaml", "--resume_from_checkpoint", "out/checkpoint-8", GPUS_PER_MACHINE=8)
+    assert done.stdout.count("--resume_from_checkpoint") == 1
+
+
+def test_a_virtual_environment_that_is_missing_is_named(submit):
+    done = submit(1, "recipe.yaml", VENV="/no/where")
+    assert done.returncode == 2
+    assert "VENV=/no/where" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_job_that_is_asked_to_stop_lets_the_run_save_and_queues_up_again(tmp_path, number):
+    """SLURM's signal reaches the step as SIGTERM; the step takes its time, and only then the job is queued again."""
+    programs = {
+        "scontrol": f'if [ "$1" = requeue ]; then echo "requeue $2" >> {tmp_path}/said; else echo first; fi',
+        "srun": f"""
+trap 'sleep 1; echo saved >> {tmp_path}/said; exit 75' TERM
+echo started >> {tmp_path}/said
+while true; do sleep 0.1; done""",
+    }
+    for name, body in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    slurm = {"SLURM_NNODES": "1", "SLURM_JOB_NODELIST": "first", "SLURM_JOB_ID": "77", "GPUS_PER_MACHINE": "1"}
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "VENV": "", **slurm}
+    job = subprocess.Popen(["bash", str(SCRIPT), "recipe.yaml"], env=environ, stdout=subprocess.DEVNULL)
+    said, deadline = tmp_path / "said", time.monotonic() + 60
+    while not said.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    job.send_signal(number)
+    assert job.wait(timeout=60) == 75
+    assert said.read_text().splitlines() == ["started", "saved", "requeue 77"]

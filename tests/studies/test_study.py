@@ -36,6 +36,7 @@ def test_runs_go_seed_by_seed(tmp_path: Path):
     [
         ({"sedes": [1]}, "sedes: unknown key"),
         ({"question": None}, "question is missing"),
+        ({"arms": {1.5e-3: {}}}, "0.0015 is no text"),
         ({"reference": "c"}, "'c' is not one of a, b"),
     ],
 )

@@ -19,8 +19,9 @@ from PIL import Image
 
 from dailymae_hf._native.codec import jpeg_header, pack_jpeg
 from dailymae_hf.data.beton import MODE_DCT, PACKED_FIELD_MAGIC
-from dailymae_hf.data.encode import pack_rgb, to_rgb
+from dailymae_hf.data.encode import to_rgb
 from dailymae_hf.data.ffcv_ext.operations import CropDecode
+from dailymae_hf.data.modes import MODES
 
 ImageLike = bytes | Image.Image | np.ndarray
 
@@ -82,4 +83,4 @@ class PackedDCTField(Field):
             image = Image.fromarray(image)
         elif not isinstance(image, Image.Image):
             raise TypeError(f"an image must be the bytes of a JPEG, a Pillow image or an array, got {type(image)}")
-        return pack_rgb(to_rgb(image), self.quality)
+        return MODES["dct"].from_pixels(to_rgb(image), self.quality)

@@ -1,0 +1,37 @@
+"""The .beton files that a recipe names, as they lie on this machine: fetched from the Hub, copied to a local disk."""
+
+from dataclasses import dataclass
+
+from transformers import TrainingArguments
+
+from dailymae_hf.data.local_copy import copy_to_local
+from dailymae_hf.data.shards import BetonSource, find_betons
+from dailymae_hf.hub.fetch import fetch_betons
+from dailymae_hf.recipe.arguments import DataArguments
+from dailymae_hf.recipe.downstream import LabelledDataArguments
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a run reads. The recipe keeps the names that it was given, and is saved with them."""
+
+    train: BetonSource
+    eval: BetonSource | None
+
+
+def files_here(data: DataArguments, args: TrainingArguments) -> Files:
+    """The files of a pretraining recipe; called on every rank, which share one download and one copy."""
+    train = fetch_betons(data.train_beton, args, field="train_beton")
+    evaluation = fetch_betons(data.eval_beton, args, field="eval_beton")
+    if data.local_folder is None:
+        return Files(train, evaluation)
+    near = [source and copy_to_local(find_betons(source), data.local_folder) for source in (train, evaluation)]
+    return Files(near[0], near[1])
+
+
+def labelled_files_here(data: LabelledDataArguments, args: TrainingArguments) -> tuple[str, str]:
+    """Training and validation file of a downstream recipe; called on every rank."""
+    return (
+        fetch_betons(data.train_beton, args, field="train_beton"),
+        fetch_betons(data.eval_beton, args, field="eval_beton"),
+    )
