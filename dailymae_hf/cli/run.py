@@ -38,16 +38,18 @@ RUNS = {
 
 def run_recipe(name: str, words: Sequence[str]) -> int:
     """Run the recipe that `words` name, as command `name`; returns the exit code."""
-    if not words or words[0] in ("-h", "--help"):
-        print(_usage(name), file=sys.stdout if words else sys.stderr)
-        return 0 if words else 2
+    if not words:
+        print(f"{_usage(name)}; `dailymae recipes` lists some, --help every key", file=sys.stderr)
+        return 2
+    if {"-h", "--help"} & set(words):
+        print(_help(name))
+        return 0
     with ending_on_user_errors():
         from dailymae_hf.recipe.recipe import load_recipe
         from dailymae_hf.recipe.shipped import find_recipe
 
-        wanted = RUNS[name]
-        module: Any = import_module(f"dailymae_hf.recipe.{wanted.module}")
-        recipe = load_recipe(find_recipe(words[0]), words[1:], getattr(module, wanted.kind))
+        module: Any = import_module(f"dailymae_hf.recipe.{RUNS[name].module}")
+        recipe = load_recipe(find_recipe(words[0]), words[1:], recipe_kind(name))
         result = module.run(recipe)
     if recipe.training.process_index == 0:
         print(module.summary(recipe, result), flush=True)
@@ -99,5 +101,22 @@ def ending_on_user_errors() -> Iterator[None]:
         end_process(stopped.code if isinstance(stopped.code, int) else 1)
 
 
+def recipe_kind(name: str) -> Any:
+    """The class of the recipes that command `name` reads."""
+    return getattr(import_module(f"dailymae_hf.recipe.{RUNS[name].module}"), RUNS[name].kind)
+
+
 def _usage(name: str) -> str:
     return f"usage: dailymae {name} RECIPE [--key value ...]"
+
+
+def _help(name: str) -> str:
+    from dailymae_hf.recipe.key_list import key_text
+
+    about = RUNS[name].about
+    return (
+        f"{_usage(name)}\n\n{about[0].upper()}{about[1:]}.\n"
+        "RECIPE is a YAML file, or the name of one that `dailymae recipes` lists. Any key can follow it, parts of a\n"
+        "mapping as --key.part value. Defaults are in brackets.\n"
+        f"{key_text(recipe_kind(name))}"
+    )

@@ -1,7 +1,7 @@
 """`hf://datasets/USER/NAME/train.beton` in a recipe: fetched once, checked, shared by the ranks of a machine."""
 
 import re
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from huggingface_hub import hf_hub_download
 from transformers import TrainingArguments
@@ -13,8 +13,6 @@ from dailymae_hf.hub.client import WAITS, retried
 SCHEME = "hf://"
 PREFIX = f"{SCHEME}datasets/"
 _ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([^/]+))?/(.+)")
-
-Source = TypeVar("Source")
 
 
 class Address(NamedTuple):
@@ -63,7 +61,7 @@ def fetch_beton(address: str, *, only_cached: bool = False) -> str:
     return path
 
 
-def fetch_betons(source: Source, args: TrainingArguments, *, field: str) -> Source:
+def fetch_betons(source: Any, args: TrainingArguments, *, field: str) -> Any:
     """`source` with each hf:// address replaced by a file of this machine; anything else as it is.
 
     Called on every rank: the first of each machine fetches, the others wait and take the same file from the cache.

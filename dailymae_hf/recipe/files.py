@@ -25,8 +25,8 @@ def files_here(data: DataArguments, args: TrainingArguments) -> Files:
     evaluation = fetch_betons(data.eval_beton, args, field="eval_beton")
     if data.local_folder is None:
         return Files(train, evaluation)
-    near = [source and copy_to_local(find_betons(source), data.local_folder) for source in (train, evaluation)]
-    return Files(near[0], near[1])
+    train = copy_to_local(find_betons(train), data.local_folder)
+    return Files(train, evaluation and copy_to_local(find_betons(evaluation), data.local_folder))
 
 
 def labelled_files_here(data: LabelledDataArguments, args: TrainingArguments) -> tuple[str, str]:
