@@ -22,25 +22,32 @@ class PixelNormalizer:
         self._on: dict[torch.device, list[torch.Tensor]] = {}
 
     def normalize(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """uint8 (B, 3, H, W) -> float32, normalised; floats are taken as normalised already."""
+        """uint8 (B, C, H, W) -> float32, normalised; floats are taken as normalised already.
+
+        Raises RecipeError where mean and deviation are of another number of channels.
+        """
         if pixel_values.dtype != torch.uint8:
             return pixel_values
+        if pixel_values.shape[1] != len(self.mean):
+            raise RecipeError(
+                f"image_mean, image_std: {len(self.mean)} values, and the images have {pixel_values.shape[1]} channels"
+            )
         mean, std = self._statistics_on(pixel_values.device)
         return (pixel_values.float() - mean * 255) / (std * 255)
 
     def normalize_unit(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """float (B, 3, H, W) in 0-1 -> normalised; the inverse of `denormalize`."""
+        """float (B, C, H, W) in 0-1 -> normalised; the inverse of `denormalize`."""
         mean, std = self._statistics_on(pixel_values.device)
         return (pixel_values - mean) / std
 
     def denormalize(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Normalised float (B, 3, H, W) -> float in 0-1, not clipped."""
+        """Normalised float (B, C, H, W) -> float in 0-1, not clipped."""
         mean, std = self._statistics_on(pixel_values.device)
         return pixel_values * std + mean
 
     def _statistics_on(self, device: torch.device) -> list[torch.Tensor]:
-        """Mean and std, (1, 3, 1, 1) each. Made once: a copy in each step would wait for the device."""
+        """Mean and std, (1, C, 1, 1) each. Made once: a copy in each step would wait for the device."""
         if device not in self._on:
             given = (self.mean, self.std)
-            self._on[device] = [torch.tensor(values, device=device).view(1, 3, 1, 1) for values in given]
+            self._on[device] = [torch.tensor(values, device=device).view(1, -1, 1, 1) for values in given]
         return self._on[device]
