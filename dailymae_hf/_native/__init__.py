@@ -12,7 +12,7 @@ import numpy as np
 
 from dailymae_hf.errors import CorruptSampleError, DailyMAEError, MissingDependencyError
 
-OK, TRUNCATED, CORRUPT, UNSUPPORTED, SIZE_MISMATCH, OUT_OF_MEMORY, BAD_ARGUMENT, NO_SPACE = range(8)
+OK, TRUNCATED, CORRUPT, UNSUPPORTED, SIZE_MISMATCH, OUT_OF_MEMORY, BAD_ARGUMENT, NO_SPACE, UNREADABLE = range(9)
 
 MODES = {"jpg": 0, "raw": 1, "dct": 2}
 SIMD_LEVELS = {"auto": -1, "scalar": 0, "v128": 1, "avx2": 2, "avx512": 3}
@@ -44,6 +44,7 @@ _MESSAGES = {
     OUT_OF_MEMORY: "out of memory",
     BAD_ARGUMENT: "an argument is out of range",
     NO_SPACE: "the result does not fit into its buffer",
+    UNREADABLE: "its bytes are no longer there: the file was cut or overwritten while it was read, or its disk failed",
 }
 
 
@@ -58,6 +59,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "dmae_random_resized_crop": (None, [_POINTER, _U64, _U32, _U32, _POINTER, _POINTER]),
     "dmae_center_crop": (None, [_POINTER, _U32, _U32, _U32, _U32, _POINTER]),
     "dmae_simd_level": (_I32, [_I32]),
+    "dmae_guard_install": (_I32, []),
 }
 
 
@@ -80,10 +82,24 @@ def load() -> ctypes.CDLL:
         library = ctypes.CDLL(str(path))
     except OSError as error:
         raise MissingDependencyError(f"the crop-decode kernel {path} does not load: {error}") from error
-    for name, (result, arguments) in _SIGNATURES.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
+    declare(library, _SIGNATURES)
     return library
+
+
+def declare(library: ctypes.CDLL, signatures: dict[str, tuple[Any, list[Any]]]) -> None:
+    """Tell ctypes the results and arguments of the kernel's functions.
+
+    Raises MissingDependencyError where one is not there: the kernel was built from other sources than these.
+    """
+    for name, (result, arguments) in signatures.items():
+        try:
+            function = getattr(library, name)
+        except AttributeError:
+            raise MissingDependencyError(
+                f"the crop-decode kernel {library._name} was built from older sources: build it again with "
+                "`pip install -e .` or `python setup.py build_ext --inplace --force`"
+            ) from None
+        function.restype, function.argtypes = result, arguments
 
 
 def status_message(code: int) -> str:

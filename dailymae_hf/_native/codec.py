@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dailymae_hf._native import NO_SPACE, SIMD_LEVELS, check_status, load
+from dailymae_hf._native import NO_SPACE, SIMD_LEVELS, check_status, declare, load
 from dailymae_hf.errors import DailyMAEError
 
 _COLORS = {1: "gray", 2: "ycc", 3: "rgb", 4: "cmyk", 5: "ycck"}
@@ -97,9 +97,7 @@ def _library() -> ctypes.CDLL:
         "dmae_unpack_to_jpeg": [pointer, u64, i32, pointer, u64, pointer],
         "dmae_packed_read_planes": [pointer, u64, u32, u32, pointer, i32, i32, pointer],
     }
-    for name, arguments in signatures.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = i32, arguments
+    declare(library, {name: (i32, arguments) for name, arguments in signatures.items()})
     return library
 
 

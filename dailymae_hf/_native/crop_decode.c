@@ -1,7 +1,9 @@
 /* One sample from its bytes to its finished crop. */
+#define _POSIX_C_SOURCE 200809L
 #include <math.h>
 #include <string.h>
 
+#include "guard.h"
 #include "simd/dispatch.h"
 
 #define LARGEST_SIDE 65535
@@ -93,6 +95,19 @@ static void record_failure(dmae_params *params, uint64_t sample_index, int32_t s
     __atomic_fetch_add(&params->error_count, 1, __ATOMIC_RELEASE);
 }
 
+static int32_t decode_guarded(const uint8_t *data, uint64_t size, uint32_t mode, uint32_t height, uint32_t width,
+                              const dmae_box *box, int32_t flip, int32_t simd, uint8_t *dst, uint32_t out_height,
+                              uint32_t out_width) {
+    dmae_guard guard;
+    volatile int32_t status = DMAE_UNREADABLE;
+    if (sigsetjmp(guard.escape, 0) == 0) {
+        dmae_guard_enter(&guard, data, size);
+        status = dmae_crop_decode(data, size, mode, height, width, box, flip, simd, dst, out_height, out_width);
+    }
+    dmae_guard_leave();
+    return status;
+}
+
 int32_t dmae_decode_sample(dmae_params *params, const uint8_t *data, uint64_t size, uint32_t mode, uint32_t height,
                            uint32_t width, uint64_t sample_index, uint8_t *dst, uint32_t out_height,
                            uint32_t out_width) {
@@ -105,7 +120,7 @@ int32_t dmae_decode_sample(dmae_params *params, const uint8_t *data, uint64_t si
             dmae_random_resized_crop(params, sample_index, height, width, &box, &flip);
     }
     const int32_t status =
-        dmae_crop_decode(data, size, mode, height, width, &box, flip, params->simd, dst, out_height, out_width);
+        decode_guarded(data, size, mode, height, width, &box, flip, params->simd, dst, out_height, out_width);
     if (status != DMAE_OK) {
         memset(dst, 0, (size_t)3 * out_height * out_width);
         record_failure(params, sample_index, status);

@@ -15,7 +15,8 @@ enum {
     DMAE_SIZE_MISMATCH = 4, /* the sample's own size is not the one in the file's table */
     DMAE_OUT_OF_MEMORY = 5,
     DMAE_BAD_ARGUMENT = 6,
-    DMAE_NO_SPACE = 7, /* the caller's buffer is too small; the size needed is reported */
+    DMAE_NO_SPACE = 7,   /* the caller's buffer is too small; the size needed is reported */
+    DMAE_UNREADABLE = 8, /* the mapped file is shorter than it was, or its disk failed */
 };
 
 /* How a sample is stored; 0 and 1 are FFCV's own numbers for RGBImageField. */
@@ -53,6 +54,11 @@ typedef struct dmae_params {
 DMAE_API int32_t dmae_decode_sample(dmae_params *params, const uint8_t *data, uint64_t size, uint32_t mode,
                                     uint32_t height, uint32_t width, uint64_t sample_index, uint8_t *dst,
                                     uint32_t out_height, uint32_t out_width);
+
+/* Makes a read of a mapped file that is no longer there the status DMAE_UNREADABLE of the functions that decode a whole
+ * sample, instead of the process's end: takes over the handling of SIGBUS, unless it has it. Handlers that were there
+ * before are called for all other reads. DMAE_BAD_ARGUMENT where the system refuses. */
+DMAE_API int32_t dmae_guard_install(void);
 
 /* The same for a given box (which may be fractional, and must lie inside the image). dst is undefined on failure. */
 DMAE_API int32_t dmae_crop_decode(const uint8_t *data, uint64_t size, uint32_t mode, uint32_t height, uint32_t width,

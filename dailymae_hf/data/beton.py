@@ -120,8 +120,21 @@ class Beton:
         return self.path, index
 
     def map(self) -> np.ndarray:
-        """The file's bytes, uint8, read-only, read from the disk when they are looked at."""
-        return np.memmap(self.path, np.uint8, mode="r")
+        """The file's bytes, uint8, read-only, read from the disk when they are looked at.
+
+        Raises BetonError when the file has become shorter than its tables say.
+        """
+        file = np.memmap(self.path, np.uint8, mode="r")
+        self.require_length(len(file))
+        return file
+
+    def require_length(self, length: int) -> None:
+        """Raises BetonError unless all data lies within `length` bytes: addresses behind them must not be read."""
+        end = int(self.table_ptrs[-1] + self.table_sizes[-1])
+        if length < end:
+            raise BetonError(
+                f"{self.path}: was cut after it was opened: its data ends at byte {end}, the file at byte {length}"
+            )
 
     def read(self, stream: BinaryIO, index: int) -> bytes:
         """The stored bytes of one sample's image, read from `stream` (this file, opened by the caller)."""

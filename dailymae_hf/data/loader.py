@@ -1,16 +1,21 @@
-"""BetonLoader: what the Trainer sees of a .beton. Epochs, ranks, resume, resolution; FFCV's engine underneath."""
+"""BetonLoader: what the Trainer sees of a .beton. Epochs, ranks, resume, resolution; one of two engines underneath."""
 
 import logging
 import os
 import weakref
 from collections.abc import Iterator
+from contextlib import closing
+from itertools import tee
 from typing import Any
 
 import numpy as np
 import torch
 
-from dailymae_hf._native import status_message
-from dailymae_hf.data.beton import Beton
+from dailymae_hf._native import UNREADABLE, status_message
+from dailymae_hf.data import crop
+from dailymae_hf.data.beton import Beton, open_beton
+from dailymae_hf.data.crop import Failures
+from dailymae_hf.data.engines import make_engine
 from dailymae_hf.data.prefetch import Batch, EpochIterator
 from dailymae_hf.data.sampler import BatchPlan
 from dailymae_hf.data.shards import BetonSource, open_betons
@@ -22,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 PADDING_INDEX = -1
 PADDING_LABEL = -100  # what torch's losses ignore by default
+_REPLACE = "A file in use must not change: write another one and rename it"
 
 
 class BetonLoader:
@@ -48,11 +54,11 @@ class BetonLoader:
             open already (`open_betons`) is not opened again.
         batch_size: rows per batch of this rank.
         resolution: side of the output in pixels.
-        num_workers: threads that decode; None takes the cores divided by the ranks on this machine. More than the
-            cores (NUMBA_NUM_THREADS) are not started.
+        num_workers: threads that decode; None takes the cores divided by the ranks on this machine. The ffcv engine
+            starts no more than the cores (NUMBA_NUM_THREADS).
         seed: of order, crops and flips.
         rank, world_size: this process among all that read the file together.
-        scale, ratio: of the random resized crop: share of the area, width / height.
+        scale, ratio: of the random resized crop: fraction of the area, width / height.
         hflip: flip half of the images.
         shuffle: a new order each epoch; False keeps the file's.
         drop_last: leave out the last incomplete global batch.
@@ -62,11 +68,13 @@ class BetonLoader:
         center_crop: None for random resized crops; a ratio such as 224/256 for evaluation: the shorter side is resized
             to resolution / ratio and the middle is cut.
         device: a CUDA device to copy batches to, asynchronously from pinned memory; None leaves them on the CPU.
+        engine: who decodes: "native" (the kernel's own threads), "ffcv" (FFCV's compiled pipeline, where it is
+            installed), or "auto": ffcv where it is installed, else native. Both give the same bytes.
 
     Raises:
-        BetonError: the file is damaged, or holds fewer samples than one batch needs.
+        BetonError: the file is damaged, or holds fewer samples than one batch needs; in an epoch: it was cut.
         RecipeError: an argument that cannot be used.
-        MissingDependencyError: ffcv or the kernel is not installed.
+        MissingDependencyError: the kernel is not built, or the ffcv that was asked for is not installed.
     """
 
     def __init__(
@@ -88,6 +96,7 @@ class BetonLoader:
         return_index: bool = False,
         center_crop: float | None = None,
         device: torch.device | str | None = None,
+        engine: str = "auto",
     ) -> None:
         if batch_size < 1 or resolution < 1:
             raise RecipeError(f"batch_size ({batch_size}) and resolution ({resolution}) must be at least 1")
@@ -97,10 +106,10 @@ class BetonLoader:
             raise RecipeError(f"on_error: {on_error!r} is neither 'raise' nor 'zero'")
         if num_workers is not None and num_workers < 1:
             raise RecipeError(f"num_workers: {num_workers} threads cannot decode")
-        # Here, and not above: these import ffcv and numba, which only a loader needs.
-        from dailymae_hf.data.engines.ffcv import Engine
-        from dailymae_hf.data.ffcv_ext.operations import CropDecodeCenterCrop, CropDecodeRandomResizedCrop
-
+        if center_crop is None:
+            window = crop.random_resized_crop(scale, ratio, hflip, seed)
+        else:
+            window = crop.center_crop(center_crop)
         self.dataset = open_betons(path)
         self.path = self.dataset.path
         self.plan = BatchPlan(len(self.dataset), batch_size, rank, world_size, drop_last)
@@ -114,12 +123,8 @@ class BetonLoader:
         self.on_error = on_error
         self.return_index = return_index
         self.device = None if device is None else torch.device(device)
-        if center_crop is None:
-            self._decoder = CropDecodeRandomResizedCrop(resolution, scale=scale, ratio=ratio, hflip=hflip, seed=seed)
-        else:
-            self._decoder = CropDecodeCenterCrop(resolution, center_crop)
         pin = self.device is not None and self.device.type == "cuda"
-        self._engine = Engine(self.dataset, self._decoder, num_workers or _default_workers(), pin=pin)
+        self._engine = make_engine(engine, self.dataset, window, num_workers or _default_workers(), pin=pin)
         self._stream = torch.cuda.Stream(self.device) if pin else None
         self._copying: list[tuple[torch.cuda.Event, torch.Tensor]] = []
         self._resolution = resolution
@@ -178,13 +183,11 @@ class BetonLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         self.close()
-        # The kernel reads epoch and size from memory that the previous epoch's thread used until `close` returned.
-        self._decoder.set_epoch(self._epoch)
-        self._decoder.output_size = self._resolution
-        self._decoder.clear_errors()
         first, self._skip = self._skip, 0
-        epoch = self._epoch
-        iterator = EpochIterator(lambda: self._batches(epoch, first), len(self) - first, self._receive, str(self.path))
+        epoch, resolution = self._epoch, self._resolution
+        iterator = EpochIterator(
+            lambda: self._batches(epoch, resolution, first), len(self) - first, self._receive, str(self.path)
+        )
         self._current = weakref.ref(iterator)
         return iterator
 
@@ -196,23 +199,22 @@ class BetonLoader:
             self._wait_before += current.wait_seconds
         self._current = None
 
-    def _batches(self, epoch: int, first: int) -> Iterator[Any]:
+    def _batches(self, epoch: int, resolution: int, first: int) -> Iterator[Any]:
         """The epoch thread's work."""
-        self._engine.enter_thread()
         count = len(self.dataset)
         order = epoch_order(count, self.seed, epoch) if self.shuffle else np.arange(count, dtype=np.uint64)
-        for batch in range(first, len(self)):
-            rows, real = self.plan.rows(order, batch)
-            yield self._load(rows, real)
+        batches, ahead = tee(self.plan.rows(order, batch) for batch in range(first, len(self)))
+        decoded = self._engine.decode((rows for rows, _ in ahead), self.batch_size, epoch=epoch, resolution=resolution)
+        with closing(decoded):
+            for rows, real in batches:
+                yield self._finish(rows, real, *next(decoded))
 
-    def _load(self, rows: np.ndarray, real: int) -> Any:
-        pixel_values = self._engine.decode(rows, self.batch_size)
-        damaged = self._hear_errors()
+    def _finish(self, rows: np.ndarray, real: int, pixel_values: torch.Tensor, failures: Failures | None) -> Any:
         padding = np.arange(len(rows)) >= real
-        if (
-            damaged and not self.plan.drop_last
-        ):  # a score must not count the black stand-ins: like padding, they are no one
-            padding |= (pixel_values.flatten(1).amax(dim=1) == 0).numpy()
+        if failures is not None:
+            self._hear(failures)
+            if not self.plan.drop_last:  # a score must not count the black stand-ins: like padding, they are no one
+                padding |= (pixel_values.flatten(1).amax(dim=1) == 0).numpy()
         batch = {"pixel_values": pixel_values}
         labels = self.dataset.labels
         if labels is not None:
@@ -221,19 +223,20 @@ class BetonLoader:
             batch["index"] = torch.from_numpy(np.where(padding, PADDING_INDEX, rows.astype(np.int64)))
         return batch if self.device is None else self._copy(batch)
 
-    def _hear_errors(self) -> int:
-        """Samples of the last batch that could not be decoded."""
-        count, index, status = self._decoder.errors
-        if index is None or status is None:
-            return 0
-        path, number = self.dataset.locate(index)
-        message = f"{path}: sample {number} cannot be decoded: {status_message(status)}"
+    def _hear(self, failures: Failures) -> None:
+        """Raise or warn for the samples of a batch that could not be decoded."""
+        path, number = self.dataset.locate(failures.index)
+        message = f"{path}: sample {number} cannot be decoded: {status_message(failures.status)}"
+        if failures.status == UNREADABLE:
+            raise BetonError(f"{message}. {_REPLACE}")
         if self.on_error == "raise":
+            try:
+                open_beton(path)
+            except (BetonError, OSError) as error:
+                raise BetonError(f"{path}: it was changed while it was read ({error}). {_REPLACE}") from error
             raise CorruptSampleError(f"{message} (`dailymae verify` lists all such samples)")
-        logger.warning("%s; %d such samples in this batch are black", message, count)
-        self.errors += count
-        self._decoder.clear_errors()
-        return count
+        logger.warning("%s; %d such samples in this batch are black", message, failures.count)
+        self.errors += failures.count
 
     def _copy(self, batch: Batch) -> Any:
         """Start the copy to the device; a pinned buffer is kept until its copy has ended."""

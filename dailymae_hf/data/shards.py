@@ -42,9 +42,9 @@ class BetonSet(Beton):
     def map(self) -> np.ndarray:
         """All files' bytes at their offsets: uint8, read-only; between files lie unmapped addresses nobody is sent to.
 
-        Raises BetonError when the system refuses the addresses, OSError when a file cannot be opened.
+        Raises BetonError when the system refuses the addresses or a file was cut, OSError when a file cannot be opened.
         """
-        return _map_behind_each_other([file.path for file in self.files], self.offsets)
+        return _map_behind_each_other(self.files, self.offsets)
 
 
 def is_beton_source(source: Any) -> TypeGuard[BetonSource]:
@@ -175,7 +175,7 @@ def _facts(all_facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return facts
 
 
-def _map_behind_each_other(paths: Sequence[Path], offsets: Sequence[int]) -> np.ndarray:
+def _map_behind_each_other(files: Sequence[Beton], offsets: Sequence[int]) -> np.ndarray:
     """Files mapped at offsets (offsets[-1] is the end) of one reserved stretch of addresses, given back with the array.
 
     The stretch is reserved first, without memory behind it; a fixed mapping inside it can then only replace our own.
@@ -190,7 +190,7 @@ def _map_behind_each_other(paths: Sequence[Path], offsets: Sequence[int]) -> np.
         place = library.mmap(address, length, protection, flags, descriptor, 0)
         if place == failed:
             reason = os.strerror(ctypes.get_errno())
-            raise BetonError(f"{paths[0]}: {len(paths)} files cannot be mapped into memory together: {reason}")
+            raise BetonError(f"{files[0].path}: {len(files)} files cannot be mapped into memory together: {reason}")
         assert isinstance(place, int)
         return place
 
@@ -198,9 +198,10 @@ def _map_behind_each_other(paths: Sequence[Path], offsets: Sequence[int]) -> np.
     base = map_at(None, total, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1)
     stretch = (ctypes.c_uint8 * total).from_address(base)
     weakref.finalize(stretch, library.munmap, base, total).atexit = False  # the process's end unmaps it anyway
-    for path, offset in zip(paths, offsets[:-1], strict=True):
-        with path.open("rb") as stream:
+    for file, offset in zip(files, offsets[:-1], strict=True):
+        with file.path.open("rb") as stream:
             length = os.fstat(stream.fileno()).st_size
+            file.require_length(length)
             map_at(base + offset, length, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, stream.fileno())
     array = np.ctypeslib.as_array(stretch)
     array.setflags(write=False)

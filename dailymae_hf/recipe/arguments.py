@@ -45,13 +45,22 @@ class CropArguments:
     on_error: Literal["raise", "zero"] = key(
         "raise", "At an image that cannot be decoded: end the run, or take a black one and count it."
     )
+    loader_engine: Literal["auto", "ffcv", "native"] = key(
+        "auto", "Who decodes: ffcv's pipeline, the kernel's own threads, or ffcv where it is installed. The same bytes."
+    )
 
     def __post_init__(self) -> None:
         check_values(self)
 
     def loader_options(self) -> dict[str, Any]:
         """Keyword arguments of the training `BetonLoader`."""
-        return {"scale": self.crop_scale, "ratio": self.crop_ratio, "hflip": self.hflip, "on_error": self.on_error}
+        return {
+            "scale": self.crop_scale,
+            "ratio": self.crop_ratio,
+            "hflip": self.hflip,
+            "on_error": self.on_error,
+            "engine": self.loader_engine,
+        }
 
 
 @dataclass

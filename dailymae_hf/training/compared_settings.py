@@ -25,7 +25,7 @@ _EVALUATION = (
 )
 _WORKERS = (
     *("dataloader_in_order", "dataloader_multiprocessing_context", "dataloader_num_workers", "dataloader_pin_memory"),
-    *("dataloader_persistent_workers", "dataloader_prefetch_factor", "engine"),
+    *("dataloader_persistent_workers", "dataloader_prefetch_factor", "engine", "loader_engine"),
 )
 _REPORTING = (
     *("project", "report_to", "run_name", "trackio_bucket_id", "trackio_space_id", "trackio_static_space_id"),

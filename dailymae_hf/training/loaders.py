@@ -64,6 +64,7 @@ class BetonLoaders:
             drop_last=False,
             center_crop=EVAL_CROP,
             on_error=self.options.get("on_error", "raise"),
+            engine=self.options.get("engine", "auto"),
         )
 
     def close(self) -> None:

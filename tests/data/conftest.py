@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dailymae_hf.data import write_beton
+from dailymae_hf.data import BetonLoader, write_beton
+
+
+@pytest.fixture(params=["native", "ffcv"])
+def each_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The test once with every engine as the loader's default."""
+    if request.param == "ffcv":
+        pytest.importorskip("ffcv", reason="needs ffcv")
+    monkeypatch.setitem(BetonLoader.__init__.__kwdefaults__, "engine", request.param)
+    return request.param
 
 
 @pytest.fixture(scope="session")

@@ -167,7 +167,7 @@ def test_any_dataset_trains_as_under_the_stock_trainer(tmp_path):
 
 
 def test_training_works_where_ffcv_is_missing(tmp_path):
-    """In a process that cannot import ffcv, numba or OpenCV: a torch data set trains, a .beton says what to install."""
+    """In a process that cannot import ffcv, numba or OpenCV: a torch data set trains, and so does a .beton."""
     script = f"""
 import sys
 for name in ("ffcv", "numba", "cv2"):
@@ -176,7 +176,6 @@ from pathlib import Path
 from tests.support.in_memory import coloured_images, tiny_model
 from tests.support.runs import arguments, normalised
 from dailymae_hf import DailyMAETrainer
-from dailymae_hf.errors import DailyMAEError
 images, _ = coloured_images(16)
 dataset = [dict(pixel_values=image) for image in normalised(images)]
 out = Path({str(tmp_path)!r})
@@ -186,14 +185,11 @@ import datasets, PIL.Image
 features = datasets.Features(image=datasets.Image())
 rows = datasets.Dataset.from_dict({{"image": [PIL.Image.linear_gradient("L")] * 8}}, features=features)
 write_beton(rows, out / "x.beton", workers=1)
-try:
-    DailyMAETrainer(tiny_model(), arguments(out), train_beton=out / "x.beton").train()
-except DailyMAEError as error:
-    print(type(error).__name__, error)
+result = DailyMAETrainer(tiny_model(), arguments(out, num_train_epochs=1), train_beton=out / "x.beton").train()
+print("trained", result.global_step > 0)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert "MissingDependencyError" in done.stdout
-    assert "ffcv" in done.stdout
+    assert "trained True" in done.stdout
 
 
 def test_a_file_and_a_data_set_at_once_are_refused(tmp_path):

@@ -6,10 +6,12 @@ more than one batch. Its pieces are: `Graph` and `Compiler` make the pipeline, `
 """
 
 import contextlib
-import sys
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, ClassVar
+
+from dailymae_hf.data.ffcv_ext import ffcv_import  # noqa: F401  before anything of ffcv's
 
 # isort: split
 import numba
@@ -19,11 +21,15 @@ from ffcv.fields import RGBImageField
 from ffcv.memory_managers.os_cache import OSCacheContext, OSCacheManager
 from ffcv.pipeline.compiler import Compiler
 from ffcv.pipeline.graph import Graph
-from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.pipeline_spec import PipelineSpec
 from ffcv.transforms import ToTensor
 
+from dailymae_hf._native import load
 from dailymae_hf.data.beton import Beton
+from dailymae_hf.data.crop import clear_failures, failures_of, whole_image
+from dailymae_hf.data.engines import Decoded
+from dailymae_hf.data.engines.buffers import BatchBuffers
+from dailymae_hf.data.ffcv_ext.operations import CropDecode
 
 _compiling = threading.Lock()  # Compiler's thread count is one variable of the whole process
 _one_at_a_time = threading.Lock()  # for the threading layer that cannot run two parallel loops at once
@@ -50,78 +56,89 @@ class _TableCache(OSCacheManager):
         return _TableCache._compiled_reader
 
 
-class BatchBuffers:
-    """Buffers of finished batches, pinned where there is CUDA, each used again once nobody refers to its memory.
+class _Pipeline:
+    """FFCV's compiled pipeline around crop parameters in memory, to which its code holds the address.
 
-    A tensor made from a numpy array holds a reference to it for as long as any view of its storage lives, so the
-    array's reference count says whether a consumer still has the batch. A consumer may thus keep batches as long as it
-    likes; the pool grows by what it keeps.
+    Compiling takes most of a second and numba never gives its memory back. So a pipeline outlives its engine: the next
+    engine of the same kind (`key`) writes its own crop into the same parameters.
     """
 
-    def __init__(self, *, pin: bool) -> None:
-        self.pin = pin
-        self.slots: list[np.ndarray] = []
+    _free: ClassVar[dict[tuple, list["_Pipeline"]]] = {}
 
-    def take(self, shape: tuple[int, ...]) -> np.ndarray:
-        """A free uint8 array of `shape`; arrays of other shapes are forgotten."""
-        if self.slots and self.slots[0].shape != shape:
-            self.slots.clear()
-        for i in range(len(self.slots)):
-            if sys.getrefcount(self.slots[i]) == 2:  # the list's reference and the argument's
-                return self.slots[i]
-        self.slots.append(torch.empty(shape, dtype=torch.uint8, pin_memory=self.pin).numpy())
-        return self.slots[-1]
+    def __init__(self, beton: Beton, reader: Any, *, parallel: bool) -> None:
+        self.crop = whole_image()
+        name = beton.image_field.name
+        decoder = CropDecode(1, self.crop)
+        with _compiling, _compiler_threads(2 if parallel else 1):
+            graph = Graph(
+                {name: PipelineSpec(name, decoder=decoder, transforms=[ToTensor()])},
+                {name: RGBImageField()},  # our decoders read RGBImageField's records in every storage mode
+                {name: beton.fields.index(beton.image_field)},
+                beton.metadata,
+                reader,
+            )
+            self.stages, (self.output,) = graph.codegen_all(graph.collect_requirements()[1])
+        self.nodes = [node.id for node in graph.nodes]
+        self.decoder = next(iter(graph.root_nodes)).id
+
+    @classmethod
+    def take(cls, beton: Beton, reader: Any, *, parallel: bool) -> tuple["_Pipeline", tuple]:
+        """A pipeline that nobody uses, and its key for `give_back`."""
+        key = str(beton.metadata.dtype), beton.image_field.column, parallel
+        free = cls._free.get(key)
+        return (free.pop() if free else cls(beton, reader, parallel=parallel)), key
+
+    def give_back(self, key: tuple) -> None:
+        """Nobody may be running it."""
+        self._free.setdefault(key, []).append(self)
+
+    def run(self, rows: np.ndarray, metadata: np.ndarray, storage: Any, out: np.ndarray) -> torch.Tensor:
+        """Decode the samples `rows` into `out`."""
+        values = {"batch_indices": rows, "metadata": metadata, "storage_state": storage}
+        for node in self.nodes:
+            values[f"memory_{node}"] = out if node == self.decoder else None
+            values[f"shared_memory_{node}"] = None
+        for stage, defined in self.stages:
+            for node, result in zip(defined, stage(**values), strict=True):
+                values[f"result_{node}"] = result
+        return values[f"result_{self.output}"]
 
 
-class Engine:
-    """Decodes the images of `beton` with `operation` (a decoder of `dailymae_hf.data.decode`) on `num_workers` threads.
+class FFCVEngine:
+    """Decodes the images of `beton` on `num_workers` threads of numba's.
 
     `num_workers` is limited to the threads that numba may use (NUMBA_NUM_THREADS, by default the cores).
     """
 
-    def __init__(self, beton: Beton, operation: Operation, num_workers: int, *, pin: bool) -> None:
+    def __init__(self, beton: Beton, crop: np.ndarray, num_workers: int, *, pin: bool) -> None:
         self.num_workers = min(num_workers, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]  # set late
-        self.operation = operation
         self.buffers = BatchBuffers(pin=pin)
         self.metadata = beton.metadata
+        self.crop = crop
         self.cache = _TableCache(beton)
-        name = beton.image_field.name
-        with _compiling, _compiler_threads(self.num_workers):
-            self.graph = Graph(
-                {name: PipelineSpec(name, decoder=operation, transforms=[ToTensor()])},
-                {name: RGBImageField()},  # our decoders read RGBImageField's records in every storage mode
-                {name: beton.fields.index(beton.image_field)},
-                self.metadata,
-                self.cache.compile_reader(),
-            )
-            self.stages, self.outputs = self.graph.codegen_all(self.graph.collect_requirements()[1])
-        self.decoder_id = next(iter(self.graph.root_nodes)).id
-        self.needs_lock = False
-
-    def enter_thread(self) -> None:
-        """Prepare the calling thread for `decode`. numba's thread count belongs to the thread that sets it."""
-        numba.set_num_threads(self.num_workers)
-        # The only layer of numba's three that aborts the process when two threads run parallel code at once.
-        self.needs_lock = self.num_workers > 1 and numba.threading_layer() == "workqueue"
         self.cache.open()
+        self._pipeline, key = _Pipeline.take(beton, self.cache.compile_reader(), parallel=self.num_workers > 1)
+        weakref.finalize(self, self._pipeline.give_back, key).atexit = False
 
-    def decode(self, rows: np.ndarray, batch_size: int) -> torch.Tensor:
-        """Images (len(rows), 3, height, width), uint8, of the samples `rows` (uint64), in a buffer of `batch_size`."""
-        buffer = self.buffers.take((batch_size, 3, *self.operation.output_size))
-        values = {
-            "batch_indices": rows,
-            "metadata": self.metadata,
-            "storage_state": self.cache.context.state,
-        }
-        for node in self.graph.nodes:
-            values[f"memory_{node.id}"] = buffer[: len(rows)] if node.id == self.decoder_id else None
-            values[f"shared_memory_{node.id}"] = None
-        with _one_at_a_time if self.needs_lock else contextlib.nullcontext():
-            for stage, defined in self.stages:
-                for node_id, result in zip(defined, stage(**values), strict=True):
-                    values[f"result_{node_id}"] = result
-        (output,) = self.outputs
-        return values[f"result_{output}"]
+    def decode(
+        self, batches: Iterable[np.ndarray], batch_size: int, *, epoch: int, resolution: int
+    ) -> Generator[Decoded]:
+        """See `Engine.decode`."""
+        numba.set_num_threads(self.num_workers)  # it belongs to the thread that sets it
+        # The only layer of numba's three that aborts the process when two threads run parallel code at once.
+        alone = self.num_workers > 1 and numba.threading_layer() == "workqueue"
+        load().dmae_guard_install()
+        crop = self._pipeline.crop
+        crop[:] = self.crop
+        crop["epoch"] = epoch
+        for rows in batches:
+            out = self.buffers.take((batch_size, 3, resolution, resolution))[: len(rows)]
+            clear_failures(crop)
+            with _one_at_a_time if alone else contextlib.nullcontext():
+                images = self._pipeline.run(rows, self.metadata, self.cache.context.state, out)
+            del out  # the tensor's now: its buffer is free once the consumer lets go of it
+            yield Decoded(images, failures_of(crop))
+            del images
 
 
 @contextlib.contextmanager

@@ -13,9 +13,10 @@ try:
     import ffcv  # noqa: F401
 except ImportError as error:
     raise MissingDependencyError(
-        f"ffcv, which .beton loading stands on, cannot be imported ({error}). Install what it is built with (Debian: "
-        "`apt-get install build-essential pkg-config libopencv-dev libturbojpeg0-dev`), then "
-        "`pip install 'dailymae-hf[ffcv]'`. Without it, DailyMAETrainer takes any torch dataset."
+        f"ffcv cannot be imported ({error}). Loading a .beton does not need it: the native engine reads one alone "
+        "(`engine='native'`, `loader_engine: native`). For FFCV's engine and operations, install what it is built "
+        "with (Debian: `apt-get install build-essential pkg-config libopencv-dev libturbojpeg0-dev`), then "
+        "`pip install 'dailymae-hf[ffcv]'`."
     ) from error
 finally:
     torch.set_num_threads(_threads)

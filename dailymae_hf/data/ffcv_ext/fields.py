@@ -10,6 +10,8 @@
 import io
 from collections.abc import Callable
 
+from dailymae_hf.data.ffcv_ext import ffcv_import  # noqa: F401  before anything of ffcv's
+
 # isort: split
 import numpy as np
 from ffcv.fields.base import ARG_TYPE, Field

@@ -10,6 +10,8 @@ and give uint8 (batch, 3, height, width), contiguous, without a buffer for the d
 from collections.abc import Callable
 from dataclasses import replace
 
+from dailymae_hf.data.ffcv_ext import ffcv_import  # noqa: F401  before anything of ffcv's
+
 # isort: split
 import numpy as np
 from ffcv.fields.rgb_image import SimpleRGBImageDecoder
@@ -18,6 +20,7 @@ from ffcv.pipeline.compiler import Compiler
 from ffcv.pipeline.state import State
 
 from dailymae_hf import _native
+from dailymae_hf.data import crop
 from dailymae_hf.errors import RecipeError
 
 
@@ -26,13 +29,6 @@ def _size_pair(output_size: int | tuple[int, int]) -> tuple[int, int]:
     if height < 1 or width < 1:
         raise RecipeError(f"output_size must be positive, got {output_size}")
     return height, width
-
-
-def _interval(name: str, value: tuple[float, float], upper: float) -> tuple[float, float]:
-    low, high = map(float, value)
-    if not 0 < low <= high <= upper:
-        raise RecipeError(f"{name} must be (low, high) with 0 < low <= high <= {upper}, got {value}")
-    return low, high
 
 
 class CropDecode(SimpleRGBImageDecoder):
@@ -44,15 +40,15 @@ class CropDecode(SimpleRGBImageDecoder):
     must all be of one size.
     """
 
-    def __init__(self, output_size: int | tuple[int, int] | None = None, **params) -> None:
+    def __init__(self, output_size: int | tuple[int, int] | None = None, params: np.ndarray | None = None) -> None:
         super().__init__()
         if output_size is None:
             self._output_size: tuple[int, int] | None = None
-            params = {"scale": (1.0, 1.0), "hflip": 0.0}
         else:
             self.output_size = output_size
-        self._params = _native.crop_params(**params)
+        self._params = crop.whole_image() if params is None else params
         self._kernel = _native.load().dmae_decode_sample
+        _native.load().dmae_guard_install()
 
     @property
     def output_size(self) -> tuple[int, int]:
@@ -77,15 +73,12 @@ class CropDecode(SimpleRGBImageDecoder):
     @property
     def errors(self) -> tuple[int, int | None, int | None]:
         """(failed samples since `clear_errors`, smallest sample index among them, its status code)."""
-        first = int(self._params["first_error"][0])
-        if first == int(_native.NO_ERROR):
-            return 0, None, None
-        return int(self._params["error_count"][0]), first >> 8, first & 0xFF
+        failures = crop.failures_of(self._params)
+        return (failures.count, failures.index, failures.status) if failures else (0, None, None)
 
     def clear_errors(self) -> None:
         """Forget the failures counted so far."""
-        self._params["error_count"] = 0
-        self._params["first_error"] = _native.NO_ERROR
+        crop.clear_failures(self._params)
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, AllocationQuery]:
         if self._output_size is None:
@@ -130,7 +123,7 @@ class CropDecodeRandomResizedCrop(CropDecode):
 
     Args:
         output_size: side, or (height, width), in pixels.
-        scale: share of the image's area, (low, high).
+        scale: fraction of the image's area, (low, high).
         ratio: width / height of the box, (low, high).
         hflip: mirror half of the samples, or the probability of it.
         seed: of boxes and flips.
@@ -146,17 +139,7 @@ class CropDecodeRandomResizedCrop(CropDecode):
         hflip: bool | float = True,
         seed: int = 0,
     ) -> None:
-        probability = 0.5 if hflip is True else float(hflip)
-        if not 0 <= probability <= 1:
-            raise RecipeError(f"hflip must be True, False or a probability, got {hflip}")
-        super().__init__(
-            output_size,
-            kind=_native.RANDOM_RESIZED_CROP,
-            scale=_interval("scale", scale, 1.0),
-            ratio=_interval("ratio", ratio, float("inf")),
-            hflip=probability,
-            seed=seed % 2**64,
-        )
+        super().__init__(output_size, crop.random_resized_crop(scale, ratio, hflip, seed))
 
     def set_epoch(self, epoch: int) -> None:
         """Take the boxes and flips of `epoch`, from the next sample decoded. Call it between epochs."""
@@ -177,7 +160,7 @@ class CropDecodeCenterCrop(CropDecode):
     """
 
     def __init__(self, output_size: int | tuple[int, int], ratio: float = 224 / 256) -> None:
-        super().__init__(output_size, kind=_native.CENTER_CROP, center_ratio=_interval("ratio", (ratio, ratio), 1.0)[0])
+        super().__init__(output_size, crop.center_crop(ratio))
 
     def set_epoch(self, epoch: int) -> None:
         """The same for every epoch."""
