@@ -8,33 +8,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
-from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 
 from dailymae_hf.downstream.ema import EMACallback
 from dailymae_hf.downstream.metrics import ClassificationMetrics
 from dailymae_hf.downstream.training_args import ClassifierTrainingArguments
-from dailymae_hf.model.image_processors import BICUBIC
+from dailymae_hf.model.image_processors import classification_processor
 from dailymae_hf.training.augment import Mixing
 from dailymae_hf.training.beton_trainer import BetonTrainer
-from dailymae_hf.training.loaders import EVAL_CROP
 from dailymae_hf.training.optim import Groups, layer_decay_groups
-
-
-def classification_processor(
-    size: int, mean: tuple[float, ...], std: tuple[float, ...], crop: float = EVAL_CROP
-) -> BitImageProcessorPil:
-    """The processor saved with a classifier: what the .beton loader's centre crop does, for original images.
-
-    Shorter side to size / crop, bicubic; the middle (size, size); to 0-1; (x - mean) / std. Its
-    `preprocessor_config.json` is read by `AutoImageProcessor` of transformers 4 and 5, with or without torchvision.
-    """
-    return BitImageProcessorPil(
-        size={"shortest_edge": round(size / crop)},
-        crop_size={"height": size, "width": size},
-        resample=BICUBIC,
-        image_mean=list(mean),
-        image_std=list(std),
-    )
 
 
 class ClassifierTrainer(BetonTrainer):
@@ -67,7 +48,7 @@ class ClassifierTrainer(BetonTrainer):
             self.add_callback(self.average)
 
     @staticmethod
-    def image_processor(size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> BitImageProcessorPil:
+    def image_processor(size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
         return classification_processor(size, mean, std)
 
     # ---- one step --------------------------------------------------------------------------------------------------

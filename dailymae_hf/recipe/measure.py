@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import IntervalStrategy
 
 from dailymae_hf.plan.speeds import EpochCost, LoaderSpeed, StepSpeed, Throughput
+from dailymae_hf.training.hf_compat import IntervalStrategy
 from dailymae_hf.training.stopwatch import process_seconds
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def measure(setup: "Setup", sizes: Sequence[int]) -> Throughput:
         trainer.add_callback(clock)
         loader = trainer.get_train_dataloader()
         batches = (WARM_UP_STEPS + timed) * args.gradient_accumulation_steps
-        trainer.train_on(_FirstBatches(loader, batches))
+        trainer.loaders.train_on(_FirstBatches(loader, batches))
         with clock.timing_pauses():
             trainer.train()
         images = args.effective_batch_size // args.world_size

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl
@@ -30,11 +29,9 @@ from dailymae_hf.training import fsdp
 from dailymae_hf.training.callbacks.base import DailyMAECallback
 from dailymae_hf.training.callbacks.progress import ReadableProgressCallback
 from dailymae_hf.training.callbacks.resolution import ResolutionCallback
-from dailymae_hf.training.checkpoint import Checkpoints
+from dailymae_hf.training.checkpoint import Checkpoints, required_files
 from dailymae_hf.training.evaluation import evaluation_mode, gather_samples, rows_by_sample
 from dailymae_hf.training.hf_compat import (
-    OPTIMIZER_NAME,
-    SCHEDULER_NAME,
     TRAINER_STATE_NAME,
     TRAINING_ARGS_NAME,
     HubStrategy,
@@ -46,11 +43,12 @@ from dailymae_hf.training.hf_compat import (
     tune_ddp,
     without_progress_bars,
 )
-from dailymae_hf.training.loaders import Batch, BetonLoaders, open_source
-from dailymae_hf.training.optim import OPTIMIZERS, Groups, decay_groups, is_decayed, optimizer_facts, without_names
+from dailymae_hf.training.loaders import Batch, RunData, RunLoaders, WholeSteps, check_sources
+from dailymae_hf.training.optim import OPTIMIZERS, Groups, decay_groups, is_decayed, without_names
 from dailymae_hf.training.pixels import IMAGE_MEAN, IMAGE_STD, PixelNormalizer
-from dailymae_hf.training.run_facts import NOT_MEASURED, argument_facts, file_facts, history_facts, write_facts
-from dailymae_hf.training.run_settings import FIXED_ARGUMENTS, RunSettings
+from dailymae_hf.training.ranks import check_all_ranks_are_here
+from dailymae_hf.training.run_facts import run_facts, write_facts
+from dailymae_hf.training.run_settings import RunSettings, settings_of
 from dailymae_hf.training.run_uploader import RunUploader
 from dailymae_hf.training.stopwatch import Stopwatch
 from dailymae_hf.training.training_args import DailyMAETrainingArguments
@@ -105,12 +103,11 @@ class BetonTrainer(Trainer):
         augment: Callable[..., torch.Tensor] | None = None,
         **kwargs: Any,
     ) -> None:
-        _check_sources(args, train_beton, eval_beton, train_dataset, eval_dataset)
-        train_file, eval_file = open_source("train_beton", train_beton), open_source("eval_beton", eval_beton)
-        facts: Mapping[str, Any] = train_file.facts if isinstance(train_file, Beton) else {}
-        pixels = PixelNormalizer(
-            tuple(image_mean or facts.get("mean") or IMAGE_MEAN), tuple(image_std or facts.get("std") or IMAGE_STD)
-        )
+        check_sources(args, train_beton, eval_beton, train_dataset, eval_dataset)
+        data = RunData(train_beton, eval_beton)
+        measured = data.train_facts()
+        mean = image_mean or measured.get("mean") or IMAGE_MEAN
+        pixels = PixelNormalizer(tuple(mean), tuple(image_std or measured.get("std") or IMAGE_STD))
         if args.float8:  # before anything holds the layers
             use_float8(model)
         if kwargs.get("processing_class") is None and hasattr(model, "config"):
@@ -123,10 +120,10 @@ class BetonTrainer(Trainer):
             eval_dataset=eval_dataset if eval_beton is None else eval_beton,
             **kwargs,
         )
-        _check_ranks(args)
+        check_all_ranks_are_here(args.world_size)
         self.train_beton, self.eval_beton = train_beton, eval_beton
-        self.train_file, self.eval_file = train_file, eval_file
-        self.loaders = BetonLoaders(args, loader_options or {})
+        self.data = data
+        self.loaders = RunLoaders(data, args, loader_options or {}, getattr(self.model.config, "image_size", 0))
         self.pixels = pixels
         self.augment = augment
         self.stopwatch = Stopwatch()
@@ -136,8 +133,6 @@ class BetonTrainer(Trainer):
         self._micro_batch = 0  # of the optimizer step under way
         self._epoch = 0
         self._steps_per_epoch = 0
-        self._train_loader: Any = None
-        self._eval_loader: Any = None
         schedule = self.resolution_schedule()
         if schedule is not None:
             self._put_first(self.schedule_callback(schedule))
@@ -165,11 +160,8 @@ class BetonTrainer(Trainer):
         """The schedule of the arguments over the epochs that this run will have."""
         epochs = self.args.num_train_epochs
         if self.args.max_steps > 0:  # it sets the length of the run, and the learning rate follows it as well
-            epochs = (
-                self.args.max_steps
-                / len(_WholeSteps(self.get_train_dataloader(), self.args))
-                * (self.args.gradient_accumulation_steps)
-            )
+            loader = self.get_train_dataloader()
+            epochs = self.args.max_steps / WholeSteps(loader, self.args.gradient_accumulation_steps).steps
         schedule = ResolutionSchedule.from_args(self.args, self.model.config, epochs)
         for stage in schedule.left_out(epochs):
             logger.warning(
@@ -203,34 +195,21 @@ class BetonTrainer(Trainer):
 
     def train_dataset_length(self) -> int:
         """Number of training samples over all ranks; 0 where the data set has no length."""
-        if self.train_beton is not None:
-            return len(self.train_file if isinstance(self.train_file, Beton) else self.train_file.dataset)
+        length = self.data.train_length
+        if length is not None:
+            return length
         return len(self.train_dataset) if hasattr(self.train_dataset, "__len__") else 0
 
     def get_train_dataloader(self) -> Any:
-        if self.train_beton is None:
-            return super().get_train_dataloader()
-        if self._train_loader is None:
-            opened = self.train_file
-            is_file = isinstance(opened, Beton)
-            self._train_loader = self.loaders.random_crops(opened, self.model.config.image_size) if is_file else opened
-        return self._train_loader
+        return super().get_train_dataloader() if self.train_beton is None else self.loaders.training()
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """The validation loader, at the model's full size; a path or loader as `eval_dataset` replaces the run's."""
         source = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(self.eval_dataset, dict) and isinstance(source, str):
             source = self.eval_dataset[source]
-        size = self.model.config.image_size
-        if source is self.eval_beton and isinstance(self.eval_file, Beton):
-            if self._eval_loader is None:
-                self._eval_loader = self.loaders.centre_crops(self.eval_file, size)
-            return self._eval_loader
-        if is_beton_source(source) or isinstance(source, Beton):
-            return self.fixed_loader(source)
-        if hasattr(source, "set_resolution"):
-            source.set_resolution(size)
-            return source
+        if is_beton_source(source) or isinstance(source, Beton) or hasattr(source, "set_resolution"):
+            return self.loaders.evaluation(source)
         # Leaving out the last batch is for training; the stock method does it here too.
         training, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
         try:
@@ -238,22 +217,9 @@ class BetonTrainer(Trainer):
         finally:
             self.args.dataloader_drop_last = training
 
-    def train_on(self, loader: Any) -> None:
-        """Take training batches from this loader from now on."""
-        self._train_loader = loader
-
     def fixed_loader(self, source: BetonSource | Beton | Any, *, shuffle: bool = False) -> Any:
-        """A loader of centre crops for its caller alone, with no randomness but, where wanted, one fixed order.
-
-        The run's own files are not opened again. What is a loader already comes back as it is.
-        """
-        opened = source
-        for given, own in ((self.train_beton, self.train_file), (self.eval_beton, self.eval_file)):
-            opened = own if source is given else opened
-        opened = open_source("beton", opened)
-        if not isinstance(opened, Beton):
-            return opened
-        return self.loaders.centre_crops(opened, self.model.config.image_size, shuffle=shuffle)
+        """A loader of centre crops for its caller alone, with no randomness but, where wanted, one fixed order."""
+        return self.loaders.fixed(source, shuffle=shuffle)
 
     def close(self) -> None:
         """End the threads of the loaders made here; they start again when needed."""
@@ -268,7 +234,9 @@ class BetonTrainer(Trainer):
         Raises:
             ResumeError: there is no checkpoint, or it cannot be continued exactly under the present settings.
         """
-        checkpoint = self.checkpoints.begin(resume_from_checkpoint, self.run_settings, self._required_files())
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        required = required_files(self.args, sharded=sharded)
+        checkpoint = self.checkpoints.begin(resume_from_checkpoint, self.run_settings, required)
         try:
             return super().train(None if checkpoint is None else str(checkpoint), *args, **kwargs)
         finally:
@@ -277,7 +245,7 @@ class BetonTrainer(Trainer):
 
     def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
         """The stock values for an epoch of whole optimizer steps: what accumulation leaves over is not trained on."""
-        values = super().set_initial_training_values(args, _WholeSteps(dataloader, args))
+        values = super().set_initial_training_values(args, WholeSteps(dataloader, args.gradient_accumulation_steps))
         self._steps_per_epoch = values[1]
         return values
 
@@ -503,25 +471,8 @@ class BetonTrainer(Trainer):
 
     def run_settings(self) -> RunSettings:
         """The settings of this run that a checkpoint must share."""
-        args = self.args
-        return RunSettings(
-            world_size=args.world_size,
-            per_device_train_batch_size=args.per_device_train_batch_size,
-            gradient_accumulation_steps=args.gradient_accumulation_steps,
-            seed=args.seed,
-            data_seed=args.data_seed,
-            dataset_length=self.train_dataset_length(),
-            mask_ratio=getattr(getattr(self.model, "config", None), "mask_ratio", None),
-            arguments={name: getattr(args, name) for name in FIXED_ARGUMENTS if hasattr(args, name)},
-        )
-
-    def _required_files(self) -> list[str]:
-        """What the stock Trainer begins anew, and says nothing of, where a checkpoint lacks it."""
-        args = self.args
-        random = "rng_state.pth" if args.world_size == 1 else f"rng_state_{args.process_index}.pth"
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:  # they keep the optimizer's parts in files of their own
-            return [SCHEDULER_NAME, random]
-        return [OPTIMIZER_NAME, SCHEDULER_NAME, random]
+        config = getattr(self.model, "config", None)
+        return settings_of(self.args, self.train_dataset_length(), getattr(config, "mask_ratio", None))
 
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
         if self.is_fsdp_enabled:
@@ -579,25 +530,7 @@ class BetonTrainer(Trainer):
 
     def run_facts(self) -> dict[str, Any]:
         """What the run is and what it measured so far, ready for JSON; None for what it did not measure."""
-        args = self.args
-        files = (("training", self.train_beton, self.train_file), ("validation", self.eval_beton, self.eval_file))
-        facts = NOT_MEASURED | {
-            "kind": self.card_kind,
-            "repository": self.hub_model_id if args.push_to_hub else None,
-            "data": [file_facts(kind, name, file) for kind, name, file in files if isinstance(file, Beton)],
-            **self.provenance,
-            **argument_facts(args),
-            **self.model_facts(),
-            **history_facts(self.state, best_is_kept=args.load_best_model_at_end),
-        }
-        facts["optimizer"] = optimizer_facts(self.optimizer, str(args.optim)) | {
-            "weight_decay": args.weight_decay,
-            "learning_rate": args.learning_rate,
-            "warmup_epochs": self._warmup_epochs(),
-        }
-        for callback in self.own_callbacks():
-            facts |= callback.facts()
-        return facts
+        return run_facts(self)
 
     def model_facts(self) -> dict[str, Any]:
         """What the model is: sizes, parameters, classes, and the one stage of a run without a schedule."""
@@ -612,7 +545,9 @@ class BetonTrainer(Trainer):
             ],
         }
 
-    def _warmup_epochs(self) -> float | None:
+    @property
+    def warmup_epochs(self) -> float | None:
+        """Epochs of warm-up; None before the run's length is known."""
         if self.args.warmup_epochs is not None or not self._steps_per_epoch:
             return self.args.warmup_epochs
         return self.warmup_steps(self.state.max_steps) / self._steps_per_epoch
@@ -672,17 +607,7 @@ class BetonTrainer(Trainer):
         if self.uploader is None:
             return None
         self.create_model_card()
-        self.uploader.send_end(commit_message or "End of training", self.run_facts())
-        if not blocking:
-            return None
-        address = self.uploader.wait()
-        if address is None:
-            folder = self.args.output_dir
-            logger.warning(
-                "the model is in %s and not on the Hub; `dailymae push %s --repo %s` tries again",
-                *(folder, folder, self.hub_model_id),
-            )
-        return address
+        return self.uploader.send_end(commit_message or "End of training", self.run_facts(), blocking=blocking)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Our facts and card in the output folder, where the stock Trainer would write stubs over it."""
@@ -692,49 +617,3 @@ class BetonTrainer(Trainer):
             folder = Path(self.args.output_dir)
             write_facts(self.run_facts(), folder)
             write_card(folder)
-
-
-class _WholeSteps:
-    """A loader as the stock arithmetic of steps sees it: as long as its batches make whole optimizer steps.
-
-    Raises RecipeError where an epoch has fewer batches than one step takes.
-    """
-
-    def __init__(self, loader: Any, args: Any) -> None:
-        self.dataset = loader.dataset
-        steps = args.gradient_accumulation_steps
-        self._batches = len(loader) // steps * steps
-        if self._batches == 0:
-            raise RecipeError(f"gradient_accumulation_steps: {steps} batches, and an epoch has {len(loader)}")
-
-    def __len__(self) -> int:
-        return self._batches
-
-
-def _check_sources(
-    args: DailyMAETrainingArguments, train_beton: Any, eval_beton: Any, train_dataset: Any, eval_dataset: Any
-) -> None:
-    for name, beton, dataset in (("train", train_beton, train_dataset), ("eval", eval_beton, eval_dataset)):
-        if beton is not None and args.n_gpu > 1:
-            raise RecipeError(f"{args.n_gpu} GPUs for one process: start one for each with `accelerate launch`")
-        if beton is not None and dataset is not None:
-            raise RecipeError(f"{name}_beton and {name}_dataset are both given: one of them must be None")
-    if args.eval_strategy != "no" and eval_beton is None and eval_dataset is None:
-        raise RecipeError(f"eval_strategy: {args.eval_strategy} evaluates on eval_beton, which is missing")
-    is_file = is_beton_source(train_beton) or isinstance(train_beton, Beton)
-    if is_file and not args.dataloader_drop_last:
-        raise RecipeError(
-            "dataloader_drop_last: false does not go with train_beton: the last batch would be smaller, and the "
-            "learning rate is made for the whole one"
-        )
-    if train_beton is None and args.resolution_schedule is not None:
-        raise RecipeError("resolution_schedule: needs train_beton; a data set's images have the size it gives them")
-
-
-def _check_ranks(args: DailyMAETrainingArguments) -> None:
-    started = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-    if started != args.world_size:
-        raise RecipeError(
-            f"{started} processes were started, but this one takes itself for one of {args.world_size}, and "
-            "they would train apart: on CPU ranks the argument use_cpu has to be true"
-        )

@@ -12,9 +12,10 @@ from uuid import uuid4
 
 import torch.distributed as dist
 from safetensors import SafetensorError
+from transformers import TrainingArguments
 
 from dailymae_hf.errors import CheckpointError, ResumeError
-from dailymae_hf.training.hf_compat import PREFIX_CHECKPOINT_DIR
+from dailymae_hf.training.hf_compat import OPTIMIZER_NAME, PREFIX_CHECKPOINT_DIR, SCHEDULER_NAME
 from dailymae_hf.training.run_settings import RunSettings, checkpoints_of, newest_checkpoint, run_of
 
 _PARTIAL = "_partial-"  # the leading underscore keeps it out of uploads, the name out of the search for checkpoints
@@ -110,6 +111,15 @@ class Checkpoints:
                 kept.add(path)
         for path in set(own) - kept:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def required_files(args: TrainingArguments, *, sharded: bool) -> list[str]:
+    """What the stock Trainer begins anew, and says nothing of, where a checkpoint lacks it.
+
+    `sharded`: FSDP or DeepSpeed keep the optimizer's parts in files of their own.
+    """
+    random = "rng_state.pth" if args.world_size == 1 else f"rng_state_{args.process_index}.pth"
+    return [*([] if sharded else [OPTIMIZER_NAME]), SCHEDULER_NAME, random]
 
 
 def wait_for_ranks() -> None:

@@ -10,8 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-
+from dailymae_hf.training.hf_compat import PREFIX_CHECKPOINT_DIR
 from dailymae_hf.training.manifest import damage, sync_folder
 
 # Leading underscores keep both out of uploads, the names out of the search for checkpoints.

@@ -14,7 +14,14 @@ from accelerate.utils import DistributedDataParallelKwargs
 from transformers import Trainer, TrainerCallback
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_callback import ExportableState, ProgressCallback
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy, SchedulerType
+from transformers.trainer_utils import (
+    PREFIX_CHECKPOINT_DIR,
+    HubStrategy,
+    IntervalStrategy,
+    SaveStrategy,
+    SchedulerType,
+)
+from transformers.training_args import OptimizerNames
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, logging
 
 __all__ = [
@@ -28,7 +35,10 @@ __all__ = [
     "TRAINING_ARGS_NAME",
     "DistributedDataParallelKwargs",
     "HubStrategy",
+    "IntervalStrategy",
+    "OptimizerNames",
     "ProgressCallback",
+    "SaveStrategy",
     "SchedulerType",
     "exported_callback_states",
     "logging",

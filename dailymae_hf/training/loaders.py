@@ -8,10 +8,10 @@ import torch
 from dailymae_hf.data.beton import Beton
 from dailymae_hf.data.shards import BetonSource, find_betons, is_beton_source, open_betons
 from dailymae_hf.errors import RecipeError
+from dailymae_hf.model.image_processors import EVAL_CROP
 from dailymae_hf.training.training_args import DailyMAETrainingArguments
 
 Batch = dict[str, torch.Tensor]
-EVAL_CROP = 224 / 256
 
 
 def open_source(name: str, source: BetonSource | Beton | Any | None) -> Any:
@@ -27,37 +27,104 @@ def open_source(name: str, source: BetonSource | Beton | Any | None) -> Any:
     return open_betons(source)
 
 
-class BetonLoaders:
-    """Makes loaders for one rank and ends their threads.
+class RunData:
+    """What a run trains and is scored on: files, opened once, or loaders that the caller made, or nothing of either.
 
     Args:
-        args: the run's; batch sizes, seeds, ranks, device and threads are read.
-        options: keyword arguments of the training `BetonLoader`.
+        train, evaluation: a path, a pattern, a list, an open `Beton`, a loader, or None.
+
+    Raises:
+        RecipeError: there is no such file. BetonError: it is damaged.
     """
 
-    def __init__(self, args: DailyMAETrainingArguments, options: Mapping[str, Any]) -> None:
-        self.args = args
+    def __init__(self, train: Any, evaluation: Any) -> None:
+        self.named = {"training": train, "validation": evaluation}
+        self.opened = {
+            "training": open_source("train_beton", train),
+            "validation": open_source("eval_beton", evaluation),
+        }
+
+    @property
+    def train_length(self) -> int | None:
+        """Number of training samples over all ranks; None without a file or loader."""
+        opened = self.opened["training"]
+        if opened is None:
+            return None
+        return len(opened if isinstance(opened, Beton) else opened.dataset)
+
+    @property
+    def files(self) -> list[tuple[str, Any, Beton]]:
+        """What each open file is for, how the user named it, and the file."""
+        return [(kind, self.named[kind], file) for kind, file in self.opened.items() if isinstance(file, Beton)]
+
+    def train_facts(self) -> Mapping[str, Any]:
+        """What the training file's writer noted; nothing without a file."""
+        opened = self.opened["training"]
+        return opened.facts if isinstance(opened, Beton) else {}
+
+    def open(self, source: Any) -> Any:
+        """The open file of a source, which is not opened again where it is the run's own; a loader as it is."""
+        for kind, named in self.named.items():
+            if source is named and source is not None:
+                return self.opened[kind]
+        return open_source("beton", source)
+
+
+class RunLoaders:
+    """Makes a run's loaders for one rank and ends their threads.
+
+    Args:
+        data: the run's files.
+        args: the run's; batch sizes, seeds, ranks, device and threads are read.
+        options: keyword arguments of the training `BetonLoader`.
+        resolution: side of the images at first, the model's own.
+    """
+
+    def __init__(
+        self, data: RunData, args: DailyMAETrainingArguments, options: Mapping[str, Any], resolution: int
+    ) -> None:
+        self.data, self.args = data, args
         self.options = dict(options)
+        self.resolution = resolution
+        self._training: Any = None
+        self._evaluation: Any = None
         self._made: list[Any] = []
 
-    def random_crops(self, beton: Beton, resolution: int) -> Any:
-        """A loader of training images, in a new order and with new crops each epoch."""
-        args = self.args
-        return self._make(
-            beton,
-            args.per_device_train_batch_size,
-            resolution=resolution,
-            seed=args.seed if args.data_seed is None else args.data_seed,
-            **self.options,
-        )
+    def training(self) -> Any:
+        """The loader of training images, in a new order and with new crops each epoch; the same at each call."""
+        if self._training is None:
+            opened, args = self.data.opened["training"], self.args
+            seed = args.seed if args.data_seed is None else args.data_seed
+            self._training = opened
+            if isinstance(opened, Beton):
+                self._training = self._make(opened, args.per_device_train_batch_size, seed=seed, **self.options)
+        return self._training
 
-    def centre_crops(self, beton: Beton, resolution: int, *, shuffle: bool = False) -> Any:
-        """A loader of centre crops with no randomness but, where wanted, one fixed order. Its caller owns it alone."""
-        args = self.args
+    def train_on(self, loader: Any) -> None:
+        """Take training batches from this loader from now on."""
+        self._training = loader
+
+    def evaluation(self, source: Any) -> Any:
+        """The loader that the trainer scores a source on, at the model's full size; the run's own is made once."""
+        if source is self.data.named["validation"] and self._evaluation is not None:
+            return self._evaluation
+        loader = self.fixed(source)
+        loader.set_resolution(self.resolution)
+        if source is self.data.named["validation"]:
+            self._evaluation = loader
+        return loader
+
+    def fixed(self, source: Any, *, shuffle: bool = False) -> Any:
+        """A loader of centre crops with no randomness but, where wanted, one fixed order. Its caller owns it alone.
+
+        What is a loader already comes back as it is.
+        """
+        opened, args = self.data.open(source), self.args
+        if not isinstance(opened, Beton):
+            return opened
         return self._make(
-            beton,
+            opened,
             args.per_device_eval_batch_size,
-            resolution=resolution,
             seed=args.seed,
             hflip=False,
             shuffle=shuffle,
@@ -79,6 +146,7 @@ class BetonLoaders:
         loader = BetonLoader(
             beton,
             batch_size,
+            resolution=self.resolution,
             rank=args.process_index,
             world_size=args.world_size,
             return_index=True,
@@ -88,3 +156,44 @@ class BetonLoaders:
         )
         self._made.append(loader)
         return loader
+
+
+class WholeSteps:
+    """A loader as the stock arithmetic of steps sees it: as long as its batches make whole optimizer steps.
+
+    Raises RecipeError where an epoch has fewer batches than one step takes.
+    """
+
+    def __init__(self, loader: Any, batches_per_step: int) -> None:
+        self.dataset = loader.dataset
+        self.steps = len(loader) // batches_per_step
+        self._batches = self.steps * batches_per_step
+        if self.steps == 0:
+            raise RecipeError(
+                f"gradient_accumulation_steps: {batches_per_step} batches are one optimizer step, and an epoch has "
+                f"{len(loader)}"
+            )
+
+    def __len__(self) -> int:
+        return self._batches
+
+
+def check_sources(
+    args: DailyMAETrainingArguments, train_beton: Any, eval_beton: Any, train_dataset: Any, eval_dataset: Any
+) -> None:
+    """Raise RecipeError for files, data sets and arguments that do not go together."""
+    for name, beton, dataset in (("train", train_beton, train_dataset), ("eval", eval_beton, eval_dataset)):
+        if beton is not None and args.n_gpu > 1:
+            raise RecipeError(f"{args.n_gpu} GPUs for one process: start one for each with `accelerate launch`")
+        if beton is not None and dataset is not None:
+            raise RecipeError(f"{name}_beton and {name}_dataset are both given: one of them must be None")
+    if args.eval_strategy != "no" and eval_beton is None and eval_dataset is None:
+        raise RecipeError(f"eval_strategy: {args.eval_strategy} evaluates on eval_beton, which is missing")
+    is_file = is_beton_source(train_beton) or isinstance(train_beton, Beton)
+    if is_file and not args.dataloader_drop_last:
+        raise RecipeError(
+            "dataloader_drop_last: false does not go with train_beton: the last batch would be smaller, and the "
+            "learning rate is made for the whole one"
+        )
+    if train_beton is None and args.resolution_schedule is not None:
+        raise RecipeError("resolution_schedule: needs train_beton; a data set's images have the size it gives them")

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch.distributed as dist
 from accelerate import Accelerator
 
-from dailymae_hf.errors import DailyMAEError
+from dailymae_hf.errors import DailyMAEError, RecipeError
 
 # How gloo, NCCL and the store say that the process at the other end is no more.
 _PEER_GONE = re.compile(
@@ -20,6 +20,16 @@ _PEER_GONE = re.compile(
     r"ncclRemoteError|Failed to recv|recvValue failed|sendBytes failed",
     re.IGNORECASE,
 )
+
+
+def check_all_ranks_are_here(world_size: int) -> None:
+    """Raise RecipeError where more processes were started than the training arguments know of."""
+    started = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    if started != world_size:
+        raise RecipeError(
+            f"{started} processes were started, but this one takes itself for one of {world_size}, and "
+            "they would train apart: on CPU ranks the argument use_cpu has to be true"
+        )
 
 
 def end_ranks(accelerator: Accelerator) -> None:

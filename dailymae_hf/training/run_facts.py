@@ -18,6 +18,7 @@ from dailymae_hf.data.beton import Beton
 from dailymae_hf.data.inspect import inspect_beton
 from dailymae_hf.data.shards import name_of
 from dailymae_hf.run_files import FACTS_NAME
+from dailymae_hf.training.optim import optimizer_facts
 from dailymae_hf.training.training_args import DailyMAETrainingArguments
 
 # Every fact that a card may ask for and that a run need not have.
@@ -31,6 +32,28 @@ _SCORES = ("eval_loss", "eval_accuracy", "probe_accuracy", "knn_accuracy")
 _WRITER_FACTS = ("mode", "quality", "max_resolution", "carried_over", "written_by")
 
 
+def run_facts(trainer: Any) -> dict[str, Any]:
+    """What a `BetonTrainer`'s run is and what it measured so far, ready for JSON; None for what it did not measure."""
+    args = trainer.args
+    facts = NOT_MEASURED | {
+        "kind": trainer.card_kind,
+        "repository": trainer.hub_model_id if args.push_to_hub else None,
+        "data": [_file_facts(kind, name, file) for kind, name, file in trainer.data.files],
+        **trainer.provenance,
+        **_argument_facts(args),
+        **trainer.model_facts(),
+        **_history_facts(trainer.state, best_is_kept=args.load_best_model_at_end),
+    }
+    facts["optimizer"] = optimizer_facts(trainer.optimizer, str(args.optim)) | {
+        "weight_decay": args.weight_decay,
+        "learning_rate": args.learning_rate,
+        "warmup_epochs": trainer.warmup_epochs,
+    }
+    for callback in trainer.own_callbacks():
+        facts |= callback.facts()
+    return facts
+
+
 def write_facts(facts: Mapping[str, Any], folder: Path) -> Path:
     """Write `run_facts.json` in `folder`; returns its path."""
     path = folder / FACTS_NAME
@@ -39,7 +62,7 @@ def write_facts(facts: Mapping[str, Any], folder: Path) -> Path:
     return path
 
 
-def argument_facts(args: DailyMAETrainingArguments) -> dict[str, Any]:
+def _argument_facts(args: DailyMAETrainingArguments) -> dict[str, Any]:
     """What the arguments decide: batch, seed, precision, devices, the versions that run."""
     return {
         "name": Path(args.output_dir).absolute().name,
@@ -53,7 +76,7 @@ def argument_facts(args: DailyMAETrainingArguments) -> dict[str, Any]:
     }
 
 
-def history_facts(state: TrainerState, *, best_is_kept: bool) -> dict[str, Any]:
+def _history_facts(state: TrainerState, *, best_is_kept: bool) -> dict[str, Any]:
     """Length of the run and its last losses and scores: those of the best checkpoint where that one is the model."""
     best = state.best_global_step if best_is_kept else None
     scored = [entry for entry in state.log_history if best is None or entry.get("step", 0) <= best]
@@ -67,7 +90,7 @@ def history_facts(state: TrainerState, *, best_is_kept: bool) -> dict[str, Any]:
     }
 
 
-def file_facts(kind: str, source: Any, beton: Beton) -> dict[str, Any]:
+def _file_facts(kind: str, source: Any, beton: Beton) -> dict[str, Any]:
     """A file's line on the card; `source` is how the user named it, `kind` what it is for."""
     info = inspect_beton(beton)
     written = info["facts"]

@@ -89,6 +89,20 @@ class RunSettings:
         return settings | settings.pop("arguments")
 
 
+def settings_of(args: Any, dataset_length: int, mask_ratio: float | None) -> RunSettings:
+    """The settings of a run with these training arguments."""
+    return RunSettings(
+        world_size=args.world_size,
+        per_device_train_batch_size=args.per_device_train_batch_size,
+        gradient_accumulation_steps=args.gradient_accumulation_steps,
+        seed=args.seed,
+        data_seed=args.data_seed,
+        dataset_length=dataset_length,
+        mask_ratio=mask_ratio,
+        arguments={name: getattr(args, name) for name in FIXED_ARGUMENTS if hasattr(args, name)},
+    )
+
+
 def newest_checkpoint(output_dir: str | os.PathLike[str]) -> Path | None:
     """The whole checkpoint with the most steps of the run that last wrote into `output_dir`, or None.
 

@@ -63,9 +63,16 @@ class RunUploader:
         # Results are of the end of a run; those that lie there now are an earlier run's.
         self._submit(checkpoint, f"Training in progress, step {step}", facts, left_out={RESULTS_NAME})
 
-    def send_end(self, message: str, facts: Mapping[str, Any]) -> None:
-        """Upload the model in the output folder; returns at once."""
+    def send_end(self, message: str, facts: Mapping[str, Any], *, blocking: bool) -> str | None:
+        """Upload the model in the output folder; waits with `blocking`, and returns the commit's address if it came."""
         self._submit(self.folder, message, facts, left_out=set())
+        address = self.wait() if blocking else None
+        if blocking and address is None:
+            logger.warning(
+                "the model is in %s and not on the Hub; `dailymae push %s --repo %s` tries again",
+                *(self.folder, self.folder, self.repository),
+            )
+        return address
 
     def wait(self) -> str | None:
         """Return when nothing is left to upload: the last commit's address, None where it did not come to one."""

@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-from transformers.trainer_utils import HubStrategy, IntervalStrategy, SaveStrategy
-from transformers.training_args import OptimizerNames
-
 from dailymae_hf.errors import MissingDependencyError, RecipeError
 from dailymae_hf.keys import Allowed
+from dailymae_hf.training.hf_compat import HubStrategy, IntervalStrategy, OptimizerNames, SaveStrategy
 
 _COUNT = Allowed(at_least=1)
 _FROM_0 = Allowed(at_least=0)
