@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from dailymae_hf.errors import RecipeError
+from dailymae_hf.training.muon import MuonWithAdamW
 
 _LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 _NEVER_DECAYED = ("cls_token", "mask_token", "position_embeddings", "decoder_pos_embed")
@@ -141,6 +142,13 @@ class LARS(torch.optim.Optimizer):
 def lars(groups: Groups, args: Any) -> torch.optim.Optimizer:
     """LARS, MAE's choice for linear probes; the momentum is `lars_momentum`, where the arguments have it."""
     return LARS(without_names(groups), lr=args.learning_rate, momentum=getattr(args, "lars_momentum", 0.9))
+
+
+@optimizer("muon")
+def muon(groups: Groups, args: Any) -> torch.optim.Optimizer:
+    """Muon for the matrices of the layers, AdamW with the arguments' betas for all else."""
+    betas = (args.adam_beta1, args.adam_beta2)
+    return MuonWithAdamW(groups, lr=args.learning_rate, betas=betas, eps=args.adam_epsilon)
 
 
 def layer_number(name: str, num_layers: int) -> int:

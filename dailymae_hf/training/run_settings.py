@@ -13,6 +13,7 @@ RUN_SETTINGS_NAME = "run_settings.json"
 
 # Training arguments that an exact continuation needs unchanged.
 FIXED_ARGUMENTS = (
+    "optim",
     "num_train_epochs",
     "max_steps",
     "learning_rate",
@@ -36,6 +37,7 @@ _WHY = {
     "dataset_length": "the order of an epoch is a permutation of the whole data set, so this is not the same data.",
     "mask_ratio": "the first part of the run was trained with the other one.",
     "decoder_keep": "the first part of the run was trained with the other one.",
+    "optim": "the optimizer's state in the checkpoint is the other one's.",
     "weight_decay": "the optimizer's state in the checkpoint holds the other value, which would go on.",
     "adam_beta1": "the optimizer's state in the checkpoint holds the other value, which would go on.",
     "adam_beta2": "the optimizer's state in the checkpoint holds the other value, which would go on.",

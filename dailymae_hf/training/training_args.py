@@ -86,7 +86,9 @@ class DailyMAETrainingArguments(TrainingArguments):
         default=None, metadata={"help": "bfloat16 autocast. Default: where the GPU has it, not on a CPU."}
     )
     # The stock defaults, declared again: without them mypy cannot tell the types that `__post_init__` assigns.
-    optim: str = field(default="adamw_torch_fused", metadata={"help": "Optimizer: 'lars', or one of transformers'."})
+    optim: str = field(
+        default="adamw_torch_fused", metadata={"help": "Optimizer: 'muon', 'lars', or one of transformers'."}
+    )
     use_cpu: bool = field(default=False, metadata={"help": "Stay on the CPU. Becomes true where there is no GPU."})
     # The batch size sets the learning rate, so a shorter last batch would be trained with the wrong one.
     dataloader_drop_last: bool = field(default=True, metadata={"help": "Leave out the last, incomplete batch."})

@@ -88,8 +88,14 @@ def test_stock_takes_a_half_written_checkpoint_for_the_newest(tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "stop_at"),
-    [({}, 7), ({}, 5), ({"batch": 4, "accumulation": 2, "save_steps": 4}, 6), ({"batch": 3, "accumulation": 2}, 8)],
-    ids=["middle of an epoch", "end of an epoch", "accumulation", "an epoch that ends in half a step"],
+    [
+        ({}, 7),
+        ({}, 5),
+        ({"batch": 4, "accumulation": 2, "save_steps": 4}, 6),
+        ({"batch": 3, "accumulation": 2}, 8),
+        ({"arguments": {"optim": "muon"}}, 7),
+    ],
+    ids=["middle of an epoch", "end of an epoch", "accumulation", "an epoch that ends in half a step", "muon"],
 )
 def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path, options, stop_at):
     """Weights, Adam's moments, learning rate, probe and log file, over three epochs of a palindrome."""
