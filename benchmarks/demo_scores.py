@@ -1,9 +1,12 @@
-"""Put on record what the demo's runs ended with: `make demo demo-stock` first, then
+"""Put on record what the demo's runs ended with: `make demo demo-stock demo-downstream` first, then
 
-    python benchmarks/demo_scores.py outputs/demo outputs/demo-stock --out benchmarks/results/demo.json
+    python benchmarks/demo_scores.py outputs/demo outputs/demo-stock --downstream outputs/demo-downstream \\
+        --out benchmarks/results/demo.json
 
-Accuracies are of tiles from the halves of the photographs that training never saw; the linear probe learns beside
-pretraining on unmasked training tiles, the 20 nearest neighbours are found by cosine among the training tiles.
+Accuracies are of tiles from the halves of the photographs that training never saw. The online probe learns beside
+pretraining on unmasked training tiles, and the 20 nearest neighbours are found by cosine among them. `--downstream`
+adds what the finished encoders, and one that was never trained, reach under each protocol: the linear probe there is
+trained on a frozen encoder.
 """
 
 import argparse
@@ -16,7 +19,7 @@ import yaml
 from environment import environment
 
 from dailymae_hf.data import inspect_beton
-from dailymae_hf.run_files import LOG_NAME, RECIPE_NAME, read_log
+from dailymae_hf.run_files import LOG_NAME, RECIPE_NAME, read_log, read_result
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -38,18 +41,37 @@ def record(folder: Path) -> dict[str, Any]:
     }
 
 
+def afterwards(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """Encoder -> protocol -> scores, from what `scripts/demo_downstream.py` left in `folder`."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name, place in {
+        "demo": folder,
+        "demo-stock": folder / "demo-stock",
+        "never trained": folder / "random",
+    }.items():
+        results = filter(None, map(read_result, sorted(place.glob("*"))))
+        scores = {result.protocol: {key: round(value, 4) for key, value in result.scores.items()} for result in results}
+        if scores:
+            found[name] = scores
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", help="output folders of finished runs")
+    parser.add_argument("--downstream", type=Path, help="output folder of `make demo-downstream`")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     runs = {folder.name: record(folder) for folder in args.folders}
     for name, run in runs.items():
         last = run["scores"][-1]
-        accuracy = f"linear probe {last['probe_accuracy']:.1%}, 20 nearest neighbours {last['knn_accuracy']:.1%}"
+        accuracy = f"online probe {last['probe_accuracy']:.1%}, 20 nearest neighbours {last['knn_accuracy']:.1%}"
         print(f"{name}: {accuracy}, chance {run['chance']:.0%}, {run['train_seconds']:.0f} s")
+    record_of_all = {"environment": environment(), "runs": runs}
+    if args.downstream:
+        record_of_all["afterwards"] = afterwards(args.downstream)
     if args.out:
-        args.out.write_text(json.dumps({"environment": environment(), "runs": runs}, indent=2) + "\n")
+        args.out.write_text(json.dumps(record_of_all, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Take the demo's checkpoint through everything that comes after pretraining, beside two that learned less.
+"""Take the demo's checkpoint through everything that comes after pretraining, beside two others of its shape.
 
     python -m scripts.demo_downstream outputs/demo --stock outputs/demo-stock
 
@@ -85,7 +85,7 @@ def comparison(rows: dict[str, dict[str, float]], chance: float) -> str:
     for name, row in rows.items():
         cells = "  ".join(f"{row[column]:{len(column)}.1%}" for column in STEPS)
         lines.append(f"{name:<{width}}  {cells}")
-    return "\n".join([*lines, f"(chance is {chance:.0%}; of {MOSAICS['validation']} mosaics, and of tiles)"])
+    return "\n".join([*lines, f"(tiles: chance is {chance:.0%}; segmentation: {MOSAICS['validation']} mosaics)"])
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.support.loopback_hub import LoopbackHub
 
-# A process that cannot import this package: the loss for given noise, and the share of images named right.
+# A process that cannot import this package: the loss for given noise, and how many images are named right.
 READER = """
 import json, sys
 from pathlib import Path

@@ -2,7 +2,7 @@
 
     python scripts/demo_summary.py outputs/demo [--beside outputs/demo-stock]
 
-`--beside` puts the probe's score of another run of the same recipe next to it, where that run's log exists.
+`--beside` puts the scores of another run of the same recipe next to its own, where that run's log exists.
 """
 
 import argparse
@@ -32,8 +32,8 @@ def resolutions(lines: Lines) -> str:
 
 
 def scores(lines: Lines) -> str:
-    """The last probe and kNN accuracies in per cent."""
-    names = {"probe_accuracy": "linear probe", "knn_accuracy": "20 nearest neighbours"}
+    """The last scores of the probe that learned beside the model, and of nearest neighbours, in per cent."""
+    names = {"probe_accuracy": "online probe", "knn_accuracy": "20 nearest neighbours"}
     known = {name: logged(lines, key) for key, name in names.items()}
     return ", ".join(f"{name} {values[-1]:.1%}" for name, values in known.items() if values)
 
@@ -51,7 +51,9 @@ def summary(folder: Path, beside: Path | None = None) -> str:
         ("unseen tiles", f"{scores(lines)} of {validation['num_samples']} right; chance is {1 / classes:.1%}"),
     ]
     if beside is not None and (beside / LOG_NAME).is_file():
-        rows.append(("stock weights", f"{scores(read_log(beside / LOG_NAME))}, begun from what transformers draws"))
+        rows.append(
+            ("stock start", f"{scores(read_log(beside / LOG_NAME))}, begun from the weights that transformers draws")
+        )
     pictures = sorted((folder / FOLDER).glob("*.png"))
     rows += [
         ("pictures", str(pictures[-1]) if pictures else "none"),

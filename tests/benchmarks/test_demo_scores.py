@@ -4,9 +4,10 @@ import json
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image
-from demo_scores import record
+from demo_scores import afterwards, record
 
 from dailymae_hf.data import write_beton
+from dailymae_hf.run_files import Result, write_result
 
 LINES = [
     {"epoch": 1.0, "data_wait": 0.04, "probe_accuracy": None},
@@ -37,4 +38,15 @@ def test_record_is_what_the_log_says(run):
             {"epoch": 5.0, "probe_accuracy": 0.25, "knn_accuracy": 0.5},
             {"epoch": 10.0, "probe_accuracy": 0.75, "knn_accuracy": 0.625},
         ],
+    }
+
+
+def test_later_scores_keep_their_encoder_and_their_protocol(tmp_path):
+    for folder, accuracy in (("linear", 0.5), ("demo-stock/linear", 0.25), ("random/linear", 0.75)):
+        result = Result("linear probe", "image-classification", "x", None, "v.beton", 4, {"accuracy": accuracy}, {})
+        write_result(tmp_path / folder, result)
+    assert afterwards(tmp_path) == {
+        "demo": {"linear probe": {"accuracy": 0.5}},
+        "demo-stock": {"linear probe": {"accuracy": 0.25}},
+        "never trained": {"linear probe": {"accuracy": 0.75}},
     }

@@ -41,7 +41,7 @@ def test_summary_says_what_the_log_says(run):
         (run / "reconstructions" / f"epoch_{epoch:04d}.png").touch()
     text = summary(run)
     for expected in ("4 epochs, 40 steps", "128 > 96 > 128", "205 images/s", "0.900 at first, 0.600 at last",
-                     "linear probe 62.5%", "20 nearest neighbours 75.0%", "of 4 right; chance is 25.0%",
+                     "online probe 62.5%", "20 nearest neighbours 75.0%", "of 4 right; chance is 25.0%",
                      "epoch_0004.png", f'from_pretrained("{run}")'):  # fmt: skip
         assert expected in text
     assert "stock" not in text
@@ -51,7 +51,7 @@ def test_another_run_is_put_beside(run):
     stock = run.parent / "stock"
     assert "stock" not in summary(run, stock)
     write_run(stock, [{"probe_accuracy": 0.125}])
-    assert "linear probe 12.5%" in summary(run, stock)
+    assert "online probe 12.5%" in summary(run, stock)
 
 
 def test_resolutions_follow_the_log():
