@@ -22,6 +22,15 @@ LARGEST_BATCH = 512  # images per GPU at once; `gpu_images_per_second` holds the
 MACHINES = (1, 2, 4, 8, 16, 32, 64)
 
 
+LOADER = Path(__file__).with_name("results") / "loader.json"
+
+
+def measured_loader() -> float:
+    """Images per second and core in mode jpg at 224 pixels, as last measured."""
+    record = json.loads(LOADER.read_text())
+    return record["results"]["ours, jpg"]["224"]["images_per_second"] / record["workers"]
+
+
 def given(value: float, origin: str) -> Any:
     """A field with a default and where that default comes from."""
     return field(default=value, metadata={"origin": origin})
@@ -37,17 +46,17 @@ class Assumptions:
     epochs: int = given(800, "the recipe")
     gpu_images_per_second: float = given(1980.0, "paper: 18 hours, 800 epochs, 8 A100 at 512 each; arithmetic ours")
     step_fixed_seconds: float = given(0.01, "assumed: launching the kernels and the optimizer, whatever the batch")
-    forward_share: float = given(1 / 3, "a backward pass costs two forward passes")
+    forward_fraction: float = given(1 / 3, "a backward pass costs two forward passes")
     gradient_bytes: float = given(4 * 111.7e6, "trainable parameters of ViT-B/16 MAE in float32")
-    decoder_flops_share: float = given(0.55, "counted: 10.8 of 19.6 GFLOP")
-    decoder_bytes_share: float = given(0.23, "counted: 25.9 of 111.7 million parameters")
+    decoder_flops_fraction: float = given(0.55, "counted: 10.8 of 19.6 GFLOP")
+    decoder_bytes_fraction: float = given(0.23, "counted: 25.9 of 111.7 million parameters")
     bucket_bytes: float = given(25 * 2**20, "DDP's default")
     gpu_link_bytes_per_second: float = given(200e9, "assumed: between the GPUs of one machine")
     network_bytes_per_second: float = given(12.5e9, "assumed: 100 Gbit/s per machine")
     hop_seconds: float = given(20e-6, "assumed: latency of one hop of a ring between machines")
     step_noise: float = given(0.01, "assumed: standard deviation of one rank's step over its mean")
     cores_per_machine: int = given(96, "assumed")
-    core_images_per_second: float = given(2277.0, "measured: results/loader.json, mode jpg at 224, one of two threads")
+    core_images_per_second: float = given(measured_loader(), "measured: results/loader.json, mode jpg at 224, per core")
     bytes_per_image: float = given(110e3, "assumed: ImageNet at 500 pixels")
     storage_bytes_per_second: float = given(10e9, "assumed: a shared file system, all machines together")
 
@@ -104,12 +113,12 @@ def bucket_ready_times(backward: float, a: Assumptions) -> list[tuple[float, flo
     while done < a.gradient_bytes - 1:
         size = min(a.bucket_bytes, a.gradient_bytes - done)
         done += size
-        share = done / a.gradient_bytes
-        if share <= a.decoder_bytes_share:
-            when = share / a.decoder_bytes_share * a.decoder_flops_share
+        sent = done / a.gradient_bytes
+        if sent <= a.decoder_bytes_fraction:
+            when = sent / a.decoder_bytes_fraction * a.decoder_flops_fraction
         else:
-            encoder = (share - a.decoder_bytes_share) / (1 - a.decoder_bytes_share)
-            when = a.decoder_flops_share + encoder * (1 - a.decoder_flops_share)
+            encoder = (sent - a.decoder_bytes_fraction) / (1 - a.decoder_bytes_fraction)
+            when = a.decoder_flops_fraction + encoder * (1 - a.decoder_flops_fraction)
         buckets.append((when * backward, size))
     return buckets
 
@@ -128,7 +137,7 @@ def simulate_step(machines: int, a: Assumptions) -> Step:
     accumulation = math.ceil(batch / LARGEST_BATCH)
     per_image = 1 / a.gpu_images_per_second - a.step_fixed_seconds / LARGEST_BATCH
     compute = accumulation * a.step_fixed_seconds + batch * per_image
-    backward = compute / accumulation * (1 - a.forward_share)  # only the last one's gradients are sent
+    backward = compute / accumulation * (1 - a.forward_fraction)  # only the last one's gradients are sent
     buckets = bucket_ready_times(backward, a) if ranks > 1 else []
     rate = a.cores_per_machine * a.core_images_per_second
     return Step(

@@ -1,7 +1,10 @@
 """The scaling simulation at the limits where the answer is known."""
 
+import json
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,3 +66,23 @@ def test_a_slow_loader_sets_the_pace_and_is_named(base):
 def test_every_assumption_says_where_it_is_from():
     origins = [f.metadata["origin"] for f in simulation.fields(simulation.Assumptions)]
     assert all(len(origin) > 5 for origin in origins)
+
+
+def test_the_page_shows_the_record_and_the_record_the_loaders_last_figures():
+    """Before, both said what an earlier record of the loader had held."""
+    root = Path(__file__).parents[2]
+    page = (root / "docs/scaling.md").read_text()
+    record, loader = (
+        json.loads((root / f"benchmarks/results/{name}.json").read_text()) for name in ("scaling", "loader")
+    )
+    ours, ffcv = (loader["results"][name]["224"] for name in ("ours, jpg", "ffcv"))
+    per_core = ours["images_per_second"] / loader["workers"]
+    assert record["assumptions"]["core_images_per_second"]["value"] == per_core
+    assert f"| loading | {per_core:,.0f} images/s per core |" in page
+    assert f"it would take {ours['ratio_to_ffcv'] / ffcv['ratio_to_ffcv']:.1f} times as long" in page
+    rows = re.findall(r"^\| (\d+) \| \d+ \| (.+) \|$", page, re.M)
+    keys = ("compute", "allreduce", "exposed", "waiting_for_slowest", "load")
+    assert len(rows) == len(record["results"]["100 Gbit/s"])
+    for (machines, cells), row in zip(rows, record["results"]["100 Gbit/s"], strict=True):
+        assert int(machines) == row["machines"]
+        assert cells.split(" | ")[:5] == [f"{1000 * row[key]:.1f}" for key in keys]
