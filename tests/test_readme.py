@@ -20,6 +20,7 @@ from dailymae_hf.downstream.classifier import build_classifier
 from dailymae_hf.downstream.trainer import classification_processor
 from dailymae_hf.model.image_processors import image_processor
 from dailymae_hf.model.modeling import DailyMAEForPreTraining, mae_config
+from dailymae_hf.model.plain_vit import write_encoder_beside
 from dailymae_hf.recipe.recipe import load_recipe
 from scripts.demo_photographs import cut_tiles
 
@@ -75,6 +76,7 @@ def folder(tmp_path_factory):
     config = mae_config("tiny", image_size=64, num_hidden_layers=1, decoder_num_hidden_layers=1)
     DailyMAEForPreTraining(config).save_pretrained(folder / "outputs/demo")
     image_processor(64, (0.5,) * 3, (0.25,) * 3).save_pretrained(folder / "outputs/demo")
+    write_encoder_beside(folder / "outputs/demo")
     classifier = folder / "outputs/demo-downstream/finetune"
     build_classifier(DailyMAEForPreTraining(config), ["cat", "coffee"]).save_pretrained(classifier)
     classification_processor(64, (0.5,) * 3, (0.25,) * 3).save_pretrained(classifier)
@@ -133,6 +135,14 @@ def test_recipe_command_is_understood(words, monkeypatch):
     run = RUNS[Path(words[1]).stem.replace("_", "-")]
     kind = getattr(importlib.import_module(f"dailymae_hf.recipe.{run.module}"), run.kind)
     load_recipe(words[2], words[3:], kind)
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in blocks("yaml")])
+def test_yaml_block_is_a_recipe_or_a_part_of_one(text, tmp_path):
+    needed = {"train_beton": "train.beton", "output_dir": str(tmp_path)}
+    missing = "".join(f"{key}: {value}\n" for key, value in needed.items() if not re.search(f"^{key}:", text, re.M))
+    (tmp_path / "recipe.yaml").write_text(text + missing)
+    load_recipe(tmp_path / "recipe.yaml", ["--bf16", "false"])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
