@@ -4,7 +4,7 @@ demo   := outputs/demo
 # Every choice that accelerate would otherwise warn about: one process, which takes the GPU where there is one.
 launch := .venv/bin/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: install demo demo-stock demo-downstream test test-compat lint native bench fuzz
+.PHONY: install demo demo-stock demo-downstream test test-compat lint native bench gpu wheels fuzz
 install:
 	@bash scripts/bootstrap.sh
 
@@ -59,6 +59,15 @@ bench: install
 	$(python) benchmarks/bench_shapes.py --out benchmarks/results/shapes.json
 	$(python) benchmarks/bench_write.py --out benchmarks/results/write.json
 	$(python) benchmarks/fidelity.py --out benchmarks/results/fidelity.json
+
+# Everything that wants a GPU, in pieces of under nine minutes, into outputs/gpu: say it until nothing is left. Needs torch
+# and transformers and a built kernel or a wheel in dist/; REAL_DATA=folder adds twenty minutes of training on its images.
+gpu:
+	$(if $(wildcard $(python)),$(python),python3) -m benchmarks.gpu $(GPU_ARGS)
+
+# The wheels of dist/: no compiler, root or libjpeg is needed where they are installed.
+wheels:
+	@bash scripts/build_wheels.sh
 
 # The kernel under sanitizers: a million damaged samples, or FUZZ_RUNS of them; another FUZZ_SEED makes others.
 FUZZ_RUNS ?= 1000000

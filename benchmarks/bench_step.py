@@ -34,15 +34,16 @@ from dailymae_hf.model.modeling import DailyMAEForPreTraining, mae_config
 
 CONTENDERS = ("ours", "stock", "plain torch")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+MODES = {"eager": None, "compiled": "default", "graphs": "reduce-overhead"}  # torch.compile's modes; CUDA graphs
 LOSS_STEPS = 8
 
 
 class Contender:
     """One model with its optimizer, ready to step."""
 
-    def __init__(self, name: str, args: argparse.Namespace, dtype: str, compiled: bool) -> None:
+    def __init__(self, name: str, args: argparse.Namespace, dtype: str, mode: str) -> None:
         torch.manual_seed(0)
-        start = DailyMAEForPreTraining(mae_config(args.size))
+        start = DailyMAEForPreTraining(mae_config(args.size, mask_ratio=args.mask_ratio))
         if name == "ours":
             model: Any = start
         elif name == "stock":
@@ -55,7 +56,8 @@ class Contender:
         self.model = model.to(args.device).train()
         if args.checkpointing and name == "ours":
             model.gradient_checkpointing_enable()
-        self.run: Callable[..., Any] = torch.compile(self.model) if compiled else self.model
+        self.run: Callable[..., Any] = self.model if mode == "eager" else torch.compile(self.model, mode=MODES[mode])
+        self.graphs = mode == "graphs"
         self.optimizer = torch.optim.AdamW(
             [p for p in self.model.parameters() if p.requires_grad], lr=1e-4, betas=(0.9, 0.95), fused=True
         )
@@ -68,12 +70,14 @@ class Contender:
         return self.run(images, noise=noise, **other).loss
 
     def step(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        if self.graphs:  # what the last step's graph left may be overwritten
+            torch.compiler.cudagraph_mark_step_begin()
         with torch.autocast(self.args.device, dtype=self.dtype, enabled=self.dtype != torch.float32):
             loss = self.loss(*batch)
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return loss.detach()
+        return loss.detach().clone() if self.graphs else loss.detach()
 
     def steps(self, batch: tuple[torch.Tensor, torch.Tensor], count: int) -> None:
         for _ in range(count):
@@ -111,10 +115,10 @@ def matmul_flops(device: str, dtype: str) -> float:
     return 2 * side**3 / min(timed(device, lambda: matrix @ matrix)[0] for _ in range(10))
 
 
-def measure(args: argparse.Namespace, dtype: str, compiled: bool, resolution: int) -> dict[str, Any]:
+def measure(args: argparse.Namespace, dtype: str, mode: str, resolution: int) -> dict[str, Any]:
     """Speeds of all contenders at one setting, interleaved."""
     names = [name for name in CONTENDERS if name in args.contenders]
-    contenders = {name: Contender(name, args, dtype, compiled) for name in names}
+    contenders = {name: Contender(name, args, dtype, mode) for name in names}
     batch = make_batch(args, resolution)
     losses = {
         name: [contender.step(make_batch(args, resolution, seed)).item() for seed in range(LOSS_STEPS)]
@@ -128,7 +132,7 @@ def measure(args: argparse.Namespace, dtype: str, compiled: bool, resolution: in
             contender.step(batch)
             memory[name] = (torch.cuda.max_memory_allocated() - others) / 2**20
     else:
-        memory = {name: peak_memory(args, name, dtype, resolution) for name in names} if not compiled else {}
+        memory = {name: peak_memory(args, name, dtype, resolution) for name in names} if args.memory else {}
     steps = {name: steps_for(args, contenders[name], batch) for name in names}
     wall: dict[str, list[float]] = {name: [] for name in names}
     processor: dict[str, list[float]] = {name: [] for name in names}
@@ -137,7 +141,7 @@ def measure(args: argparse.Namespace, dtype: str, compiled: bool, resolution: in
             seconds = timed(args.device, partial(contenders[name].steps, batch, steps[name]))
             wall[name].append(steps[name] * args.batch / seconds[0])
             processor[name].append(steps[name] * args.batch / seconds[1])
-    work = TRAINING_FACTOR * mae_flops(mae_config(args.size), resolution)
+    work = TRAINING_FACTOR * mae_flops(mae_config(args.size), resolution, args.mask_ratio)
     peak = args.peak * 1e12 if args.peak else matmul_flops(args.device, dtype)
     row: dict[str, Any] = {}
     for name in names:
@@ -178,12 +182,12 @@ def steps_for(args: argparse.Namespace, contender: Contender, batch: tuple[torch
 def peak_memory(args: argparse.Namespace, name: str, dtype: str, resolution: int) -> float:
     """MiB that three eager steps add to a process of their own that holds weights and batch."""
     command = [sys.executable, __file__, "--peak-memory", name, "--dtypes", dtype, "--size", args.size]
-    command += ["--batch", str(args.batch), "--resolutions", str(resolution)]
+    command += ["--batch", str(args.batch), "--resolutions", str(resolution), "--mask-ratio", str(args.mask_ratio)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def print_peak_memory(args: argparse.Namespace) -> None:
-    contender = Contender(args.peak_memory, args, args.dtypes[0], compiled=False)
+    contender = Contender(args.peak_memory, args, args.dtypes[0], "eager")
     batch = make_batch(args, args.resolutions[0])
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far: building the model took more than it holds
     before = resident("VmRSS")
@@ -205,7 +209,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--resolutions", type=int, nargs="+", default=[224])
     parser.add_argument("--dtypes", nargs="+", default=list(DTYPES), choices=DTYPES)
-    parser.add_argument("--modes", nargs="+", default=["eager", "compiled"], choices=["eager", "compiled"])
+    parser.add_argument("--modes", nargs="+", default=["eager", "compiled"], choices=MODES)
+    parser.add_argument("--mask-ratio", type=float, default=0.75)
     parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=4, help="measured per round and contender, one step at least")
@@ -219,6 +224,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
+    if args.peak_memory is None:
+        args.memory = args.device == "cuda" or "eager" in args.modes
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.peak_memory:
@@ -239,7 +246,7 @@ def main() -> None:
                 row = {
                     "commit": commit(),
                     "rounds": args.rounds,
-                    **measure(args, dtype, mode == "compiled", resolution),
+                    **measure(args, dtype, mode, resolution),
                 }
                 table.setdefault(f"{dtype}, {mode}", {})[str(resolution)] = row
                 print(f"{dtype}, {mode}, {resolution} px: {json.dumps(row)}", flush=True)
@@ -260,7 +267,7 @@ def earlier_results(out: Path | None, setting: dict[str, Any]) -> dict[str, Any]
 
 def write(args: argparse.Namespace, setting: dict[str, Any], table: dict[str, Any]) -> None:
     """All rows so far, and what `dailymae plan --throughput` reads: the fastest of our modes at each size."""
-    ratio_shown = mae_config(args.size).mask_ratio
+    ratio_shown = args.mask_ratio
     fastest: dict[str, float] = {}
     for mode in table.values():
         for resolution, row in mode.items():

@@ -1,0 +1,1 @@
+"""Everything that wants a GPU once, by one command: see __main__.py."""
