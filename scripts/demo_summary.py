@@ -57,7 +57,7 @@ def summary(folder: Path, beside: Path | None = None) -> str:
     pictures = sorted((folder / FOLDER).glob("*.png"))
     rows += [
         ("pictures", str(pictures[-1]) if pictures else "none"),
-        ("checkpoint", f'{folder}, for ViTMAEModel.from_pretrained("{folder}") and other classes of transformers'),
+        ("checkpoint", f'{folder}; features: AutoModel.from_pretrained("{folder}", subfolder="encoder")'),
     ]
     return "\n".join(f"  {name:<14}{text}" for name, text in rows)
 
