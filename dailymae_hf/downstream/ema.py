@@ -79,3 +79,7 @@ class EMACallback(DailyMAECallback):
         if stored.keys() != weights.keys():
             raise ResumeError(f"{path} averages other weights than this model's")
         self.average = {name: average.to(weights[name].device) for name, average in stored.items()}
+
+    def load_best(self, folder: Path) -> None:
+        """The best score was of the average that this checkpoint holds, which the model becomes in the end."""
+        self.load_state(folder)

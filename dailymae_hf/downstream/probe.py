@@ -13,6 +13,7 @@ from dailymae_hf.downstream.training_args import ProbeTrainingArguments
 from dailymae_hf.model.flops import encode_flops
 from dailymae_hf.training.optim import Groups, decay_groups
 from dailymae_hf.training.probe_head import ProbeHead
+from dailymae_hf.training.rank_norm import normalize_over_ranks
 
 
 class LinearProbe(ProbeHead):
@@ -45,7 +46,7 @@ class LinearProbe(ProbeHead):
             assert pixel_values is not None
             with torch.no_grad():
                 features = pooled_features(self.classifier, pixel_values)
-        return ImageClassifierOutput(logits=super().forward(features.float()))
+        return ImageClassifierOutput(logits=self.head(normalize_over_ranks(self.norm, features.float())))
 
     @torch.no_grad()
     def fold(self) -> PreTrainedModel:

@@ -19,6 +19,7 @@ from dailymae_hf.downstream.masked_images import IGNORED, masked_batch
 from dailymae_hf.downstream.metrics import MeanIoU
 from dailymae_hf.training.beton_trainer import BetonTrainer
 from dailymae_hf.training.evaluation import evaluation_mode
+from dailymae_hf.training.rank_norm import normalize_over_ranks
 
 
 class LinearSegmenter(ViTPreTrainedModel):
@@ -50,7 +51,7 @@ class LinearSegmenter(ViTPreTrainedModel):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_encoder):
             tokens = self.vit(pixel_values, interpolate_pos_encoding=True).last_hidden_state[:, 1:]
         grid = [side // self.config.patch_size for side in pixel_values.shape[-2:]]
-        logits = self.classifier(self.norm(tokens.mT.unflatten(2, grid)))
+        logits = self.classifier(normalize_over_ranks(self.norm, tokens.mT.unflatten(2, grid)))
         loss = None
         if labels is not None:
             loss = F.cross_entropy(upsampled(logits, labels), labels, ignore_index=IGNORED)

@@ -30,6 +30,7 @@ from dailymae_hf.training.callbacks.base import DailyMAECallback
 from dailymae_hf.training.callbacks.progress import ReadableProgressCallback
 from dailymae_hf.training.callbacks.resolution import ResolutionCallback
 from dailymae_hf.training.checkpoint import Checkpoints, required_files
+from dailymae_hf.training.devices import bf16_instructions
 from dailymae_hf.training.evaluation import evaluation_mode, gather_samples, rows_by_sample
 from dailymae_hf.training.hf_compat import (
     TRAINER_STATE_NAME,
@@ -125,6 +126,7 @@ class BetonTrainer(Trainer):
         self.data = data
         self.loaders = RunLoaders(data, args, loader_options or {}, getattr(self.model.config, "image_size", 0))
         self.pixels = pixels
+        self._tell_precision()
         self.augment = augment
         self.stopwatch = Stopwatch()
         self.checkpoints = Checkpoints(args.output_dir, limit=args.save_total_limit, is_writer=args.should_save)
@@ -140,6 +142,16 @@ class BetonTrainer(Trainer):
             callback.attach(self)
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(ReadableProgressCallback)
+
+    def _tell_precision(self) -> None:
+        """One line where the CPU computes in bfloat16, which not everybody expects of it."""
+        if not (self.args.bf16 and self.args.device.type == "cpu" and self.is_world_process_zero()):
+            return
+        instructions = bf16_instructions()
+        if instructions is None:
+            logger.warning("bf16: this CPU has no instructions for bfloat16, float32 (bf16: false) would be faster")
+        else:
+            logger.warning("bf16: computing in bfloat16 on this CPU (%s); bf16: false is float32", instructions)
 
     @property
     def core_model(self) -> Any:
@@ -251,6 +263,8 @@ class BetonTrainer(Trainer):
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         self._epoch = kwargs["epoch"]
+        if hasattr(self.train_dataset, "set_epoch"):  # accelerate tells it only where it does not shard
+            self.train_dataset.set_epoch(self._epoch)
         resumes = kwargs["resume_from_checkpoint"] is not None and kwargs["epoch"] == kwargs["epochs_trained"]
         with skipping_by_the_loader() if resumes else nullcontext():
             super()._run_epoch(*args, **kwargs)
@@ -496,6 +510,8 @@ class BetonTrainer(Trainer):
             super()._load_best_model()
         else:
             load_weights(self.model, self.state.best_model_checkpoint)
+        for callback in self.own_callbacks():
+            callback.load_best(Path(str(self.state.best_model_checkpoint)))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         with self.stopwatch.pause():

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from transformers import ViTMAEForPreTraining
 
+from dailymae_hf.errors import RecipeError
 from dailymae_hf.model.flops import TRAINING_FACTOR, mae_flops
 from dailymae_hf.model.masking import num_visible
 from dailymae_hf.rng import sample_noise
@@ -34,9 +35,13 @@ class DailyMAETrainer(BetonTrainer):
     schedule_callback = PalindromeCallback
 
     def __new__(cls, model: Any, *args: Any, **kwargs: Any) -> Any:
-        if cls is DailyMAETrainer and not isinstance(model, ViTMAEForPreTraining):
+        if isinstance(model, ViTMAEForPreTraining):
+            return super().__new__(cls)
+        if cls is DailyMAETrainer:
             return BetonTrainer(model, *args, **kwargs)
-        return super().__new__(cls)
+        raise RecipeError(
+            f"{cls.__name__}: {type(model).__name__} is no masked autoencoder; BetonTrainer trains any model"
+        )
 
     def __init__(self, model: Any, args: DailyMAETrainingArguments, **kwargs: Any) -> None:
         super().__init__(model, args, **kwargs)

@@ -1,5 +1,6 @@
 """The arguments of a pretraining run: transformers' own, with MAE's defaults and five more."""
 
+import os
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ from transformers import TrainingArguments
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.keys import Allowed, check_values
 from dailymae_hf.schedule import check_keys, scaled_learning_rate
+from dailymae_hf.training.devices import bf16_instructions, what_asks_for_gpus
 from dailymae_hf.training.hf_compat import SchedulerType
 from dailymae_hf.training.optim import OPTIMIZERS
 from dailymae_hf.training.stock_arguments import STOCK_VALUES, check_compile_backend, check_trackers
@@ -80,10 +82,10 @@ class DailyMAETrainingArguments(TrainingArguments):
     min_learning_rate: float = field(default=0.0, metadata={"help": "Where the cosine ends."})
     # MAE does not clip.
     max_grad_norm: float = field(default=0.0, metadata={"help": "Largest gradient norm; 0 does not clip."})
-    # bfloat16 wherever a GPU has it: same recipe, about twice the speed. A CPU has to be told (`bf16: true`): few have
-    # the instructions, and without them it is slower than float32.
+    # bfloat16 wherever the hardware has it: same recipe, about twice the speed. A CPU without the instructions (AMX,
+    # AVX512-BF16) computes slower with it than in float32.
     bf16: bool | None = field(
-        default=None, metadata={"help": "bfloat16 autocast. Default: where the GPU has it, not on a CPU."}
+        default=None, metadata={"help": "bfloat16 autocast. Default: where the GPU or the CPU has instructions for it."}
     )
     # The stock defaults, declared again: without them mypy cannot tell the types that `__post_init__` assigns.
     optim: str = field(
@@ -103,10 +105,11 @@ class DailyMAETrainingArguments(TrainingArguments):
 
     def __post_init__(self) -> None:
         self._check_numbers()
-        if self.bf16 is None:
-            self.bf16 = not (self.fp16 or self.use_cpu) and _gpu_has_bf16()
         # Without this word from the user, ranks on a machine without a GPU would each take themselves for the only one.
-        self.use_cpu: bool = bool(self.use_cpu) or not torch.accelerator.is_available()
+        self.use_cpu: bool = bool(self.use_cpu) or self._there_is_no_gpu()
+        if self.bf16 is None:
+            has_bf16 = bf16_instructions() is not None if self.use_cpu else _gpu_has_bf16()
+            self.bf16 = has_bf16 and not self.fp16
         if self.warmup_epochs is None and self.max_steps <= 0:  # under max_steps only the trainer knows the length
             fixed = self.WARMUP_EPOCHS
             is_short = fixed is None or fixed >= self.num_train_epochs
@@ -132,6 +135,18 @@ class DailyMAETrainingArguments(TrainingArguments):
     def effective_batch_size(self) -> int:
         """Images of one optimizer step, over all devices and accumulated batches."""
         return int(self.per_device_train_batch_size * self.world_size * self.gradient_accumulation_steps)
+
+    def _there_is_no_gpu(self) -> bool:
+        """Raises RecipeError where one was asked for."""
+        if torch.accelerator.is_available():
+            return False
+        asks = what_asks_for_gpus(self, os.environ)
+        if asks is not None:
+            raise RecipeError(
+                f"{asks} asks for a GPU, and torch {torch.__version__} finds none on this machine: check the driver "
+                "(nvidia-smi) and that this is a build of torch with CUDA, or set use_cpu: true"
+            )
+        return True
 
     def _check_numbers(self) -> None:
         check_values(self, STOCK_VALUES | OWN_VALUES)

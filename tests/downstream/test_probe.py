@@ -21,7 +21,7 @@ def arguments(folder, **overrides):
     values = {
         "output_dir": str(folder), "num_train_epochs": 4, "per_device_train_batch_size": 16, "warmup_epochs": 1,
         "per_device_eval_batch_size": 16, "use_cpu": True, "report_to": "none", "save_strategy": "no",
-        "disable_tqdm": True,
+        "disable_tqdm": True, "bf16": False,
     }  # fmt: skip
     return ProbeTrainingArguments(**{**values, **overrides})
 

@@ -1,14 +1,19 @@
 """Segmentation with a linear head: data, model, score, on mosaics of the packaged photographs."""
 
+import re
+
 import pytest
 import torch
+from PIL import Image
 from sklearn.metrics import jaccard_score
 from torch.nn import functional as F
 from transformers import ViTModel
 
 from dailymae_hf.downstream.masked_images import MaskedImages
 from dailymae_hf.downstream.segmentation import LinearSegmenter, SegmentationTrainer, build_segmenter
+from dailymae_hf.run_files import Result, scores_of, write_result
 from dailymae_hf.training.training_args import DailyMAETrainingArguments
+from tests.support.card_facts import placeholders
 from tests.support.in_memory import tiny_model
 
 NAMES = ["dark", "bright"]
@@ -18,7 +23,7 @@ def arguments(folder, **overrides):
     values = {
         "output_dir": str(folder), "num_train_epochs": 2, "per_device_train_batch_size": 4, "warmup_epochs": 0,
         "per_device_eval_batch_size": 5, "use_cpu": True, "report_to": "none", "save_strategy": "no",
-        "disable_tqdm": True, "learning_rate": 1e-2,
+        "disable_tqdm": True, "learning_rate": 1e-2, "bf16": False,
     }  # fmt: skip
     return DailyMAETrainingArguments(**{**values, **overrides})
 
@@ -84,3 +89,56 @@ def test_a_saved_segmenter_loads_again_and_plain_vit_reads_its_encoder(tmp_path)
 def test_other_sizes_give_other_grids():
     model = build_segmenter(tiny_model(), NAMES).eval()
     assert model(torch.zeros(1, 3, 48, 48)).logits.shape == (1, 2, 6, 6)
+
+
+class _Sharded:
+    """A loader as accelerate's for several ranks: it keeps the epoch to itself."""
+
+    def __init__(self, loader) -> None:
+        self.loader, self.dataset = loader, loader.dataset
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self):
+        return iter(self.loader)
+
+
+def test_each_epoch_has_its_own_crops_on_several_ranks(scenes, tmp_path, monkeypatch):
+    """accelerate calls a data set's `set_epoch` only where it does not shard: the crops were those of epoch 0."""
+    data = MaskedImages(scenes, 32, crop_scale=(0.5, 1.0))
+    trainer = SegmentationTrainer(
+        build_segmenter(tiny_model(), NAMES), arguments(tmp_path, num_train_epochs=3), train_dataset=data
+    )
+    loader = torch.utils.data.DataLoader(data, batch_size=4)
+    monkeypatch.setattr(trainer, "get_train_dataloader", lambda: _Sharded(loader))
+    epochs = []
+    data.set_epoch = epochs.append
+    trainer.train()
+    assert epochs == [0, 1, 2]
+
+
+def test_a_segmenter_has_a_card(scenes, tmp_path):
+    train, held_out = MaskedImages(scenes, 32, crop_scale=(0.5, 1.0)), MaskedImages(scenes, 32)
+    trainer = SegmentationTrainer(
+        build_segmenter(tiny_model(), NAMES), arguments(tmp_path), train_dataset=train, eval_dataset=held_out
+    )
+    trainer.train()
+    scores = scores_of(trainer.evaluate())
+    result = Result(
+        protocol="linear segmentation, frozen encoder", task="image-segmentation", checkpoint="x", train_data="scenes",
+        eval_data="scenes", eval_images=12, scores=scores, details={"epochs": 2},
+    )  # fmt: skip
+    write_result(tmp_path, result)
+    trainer.save_model()
+    trainer.create_model_card()
+    card = (tmp_path / "README.md").read_text()
+    assert placeholders(card) == []
+    assert "pipeline_tag: image-segmentation" in card
+    assert "library_name: dailymae_hf" in card
+    assert f"mean IoU | {100 * scores['mean_iou']:.1f} |" in card
+    code = "\n".join(re.findall(r"```python\n(.*?)```", card, re.S)).replace('"."', repr(str(tmp_path)))
+    Image.new("RGB", (48, 40)).save(tmp_path / "photograph.jpg")
+    names: dict = {}
+    exec(code.replace("photograph.jpg", str(tmp_path / "photograph.jpg")), names)
+    assert names["classes"].shape == (1, 32, 32)

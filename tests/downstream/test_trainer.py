@@ -24,7 +24,7 @@ def arguments(folder, **overrides):
     values = {
         "output_dir": str(folder), "num_train_epochs": 2, "per_device_train_batch_size": 16, "warmup_epochs": 0.5,
         "per_device_eval_batch_size": 16, "base_learning_rate": 1e-2, "use_cpu": True, "report_to": "none",
-        "save_strategy": "no", "logging_steps": 1, "disable_tqdm": True,
+        "save_strategy": "no", "logging_steps": 1, "disable_tqdm": True, "bf16": False,
     }  # fmt: skip
     return ClassifierTrainingArguments(**{**values, **overrides})
 
@@ -230,3 +230,57 @@ def test_the_saved_processor_does_what_the_centre_crop_does(photographs):
     expected = ((crop - torch.tensor([0.5, 0.4, 0.3])) / torch.tensor([0.2, 0.2, 0.3])).permute(2, 0, 1)
     ours = processor(images=photograph, return_tensors="pt").pixel_values[0]
     assert (ours - expected).abs().mean() < 0.02, name
+
+
+def test_the_logged_rate_is_the_one_that_was_set(tmp_path):
+    """The stock log names the first group's, the lowest layer's: 2.4 % of the rate for a ViT-B."""
+    trainer = trainer_for(tmp_path, layer_decay=0.5, warmup_epochs=0)
+    trainer.train()
+    first = next(entry for entry in trainer.state.log_history if "loss" in entry)
+    assert first["learning_rate"] == pytest.approx(1e-2 * 16 / 256)
+
+
+def test_each_batch_of_an_accumulated_step_is_augmented_by_its_own_numbers(tmp_path):
+    """A data set that tells no sample numbers: each batch of a step had the same augmentation."""
+    seen = []
+
+    class Spy(ThreeAugment):
+        def forward(self, pixels, epoch, index):
+            seen.append(tuple(index.tolist()))
+            return super().forward(pixels, epoch, index)
+
+    images, labels = coloured_images(32)
+    dataset = [{"pixel_values": x, "labels": y} for x, y in zip(images, labels, strict=True)]
+    args = arguments(tmp_path, gradient_accumulation_steps=2, per_device_train_batch_size=8)
+    ClassifierTrainer(build_classifier(tiny_model(), NAMES), args, augment=Spy(), train_dataset=dataset).train()
+    assert len(seen) == 8
+    assert len({number for row in seen for number in row}) == 64, "a number came twice"
+
+
+def test_the_best_model_is_the_average_that_was_scored_best(tmp_path):
+    """The last average replaced the best model at the end."""
+    trainer = trainer_for(
+        tmp_path, ema_decay=0.9, num_train_epochs=6, eval_strategy="epoch", save_strategy="epoch", learning_rate=0.03,
+        warmup_epochs=0, load_best_model_at_end=True, metric_for_best_model="loss", greater_is_better=True,
+    )  # fmt: skip
+    trainer.train()
+    losses = {entry["step"]: entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry}
+    best = max(losses, key=losses.get)  # the first: "best" is turned round, as this run gets better to its end
+    assert best < trainer.state.global_step
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(losses[best], rel=1e-5)
+    facts = trainer.run_facts()
+    assert facts["best_step"] == best
+    assert facts["eval_loss"] == losses[best]
+    assert facts["eval_accuracy"] == next(
+        e["eval_accuracy"] for e in trainer.state.log_history if e.get("step") == best and "eval_accuracy" in e
+    )
+
+
+def test_the_card_names_the_optimizer_that_ran(tmp_path):
+    trainer = trainer_for(tmp_path, optim="sgd", optim_args="momentum=0.8")
+    trainer.train()
+    assert trainer.run_facts()["optimizer"]["name"] == "SGD"
+    trainer.create_model_card()
+    card = (tmp_path / "README.md").read_text()
+    assert "| SGD |" in card
+    assert "AdamW" not in card

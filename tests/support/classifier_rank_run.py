@@ -28,7 +28,7 @@ def run(out: Path, batch: int, rank: int = 0, world_size: int = 1) -> None:
     args = ClassifierTrainingArguments(
         output_dir=str(out), num_train_epochs=3, warmup_epochs=1, per_device_train_batch_size=batch,
         per_device_eval_batch_size=4, base_learning_rate=0.02, ema_decay=0.5, report_to="none", disable_tqdm=True,
-        save_strategy="no", use_cpu=True,
+        save_strategy="no", use_cpu=True, bf16=False,
         # Bounds what a gradient that is rounding noise can do to a weight.
         adam_epsilon=1e-3,
     )  # fmt: skip

@@ -99,7 +99,7 @@ def build(options: dict, rank: int = 0, world_size: int = 1) -> DailyMAETrainer:
         report_to="none",
         disable_tqdm=True,
         seed=options.get("seed", 3),
-        **options.get("arguments", {}),
+        **{"use_cpu": True, "bf16": False, **options.get("arguments", {})},
     )
     if options.get("fsdp"):
         shard_on_cpus()

@@ -19,6 +19,7 @@ def arguments(out, **given):
         "report_to": "none",
         "disable_tqdm": True,
         "use_cpu": True,
+        "bf16": False,
         "seed": 5,
     }
     return DailyMAETrainingArguments(output_dir=str(out), **{**settings, **given})

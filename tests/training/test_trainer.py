@@ -5,13 +5,25 @@ import math
 import subprocess
 import sys
 
+import datasets
 import pytest
 import torch
-from transformers import AutoImageProcessor, Trainer, TrainingArguments, ViTMAEForPreTraining
+from PIL import Image
+from transformers import (
+    AutoImageProcessor,
+    Trainer,
+    TrainingArguments,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTMAEForPreTraining,
+)
 
+from dailymae_hf.data import shards, write_beton
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.model.flops import mae_flops
 from dailymae_hf.rng import sample_noise
+from dailymae_hf.training.beton_trainer import BetonTrainer
+from dailymae_hf.training.callbacks import OnlineProbeCallback
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
 from tests.support.in_memory import coloured_images, tiny_model
 from tests.support.runs import arguments, loader, normalised, validation
@@ -261,3 +273,130 @@ def test_one_process_for_several_gpus_is_refused(tmp_path, monkeypatch):
     with pytest.raises(RecipeError, match=r"8 GPUs for one process.*accelerate launch"):
         DailyMAETrainer(tiny_model(), args, train_beton=loader())
     assert args.effective_batch_size == args.per_device_train_batch_size
+
+
+def rates(trainer):
+    return [entry["learning_rate"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def test_under_max_steps_alone_the_rate_is_reached(tmp_path):
+    """The warm-up was 40 epochs of 800 whatever max_steps said: 60 steps of 12 epochs never came near the rate."""
+    trainer = DailyMAETrainer(tiny_model(), arguments(tmp_path, max_steps=60, warmup_epochs=None), train_beton=loader())
+    trainer.train()
+    reached = rates(trainer)
+    assert max(reached) == pytest.approx(trainer.args.learning_rate)
+    assert reached.index(max(reached)) == 3, "5 % of 60 steps"
+    assert reached[-1] < 0.01 * max(reached), "and the cosine ends with the run"
+    assert trainer.run_facts()["optimizer"]["warmup_epochs"] == pytest.approx(3 / 5)
+
+
+def test_a_warm_up_longer_than_max_steps_is_refused(tmp_path):
+    trainer = DailyMAETrainer(tiny_model(), arguments(tmp_path, max_steps=6, warmup_epochs=2), train_beton=loader())
+    with pytest.raises(RecipeError, match=r"warmup_epochs: 2 epochs are 10 optimizer steps"):
+        trainer.train()
+
+
+def test_accumulation_makes_no_short_step_and_ends_with_the_weights_of_one_batch(tmp_path):
+    """44 images: 2 steps of 16 and 12 left over, which the stock Trainer trains on at the full rate."""
+    ends = []
+    for batch, steps in ((16, 1), (4, 4)):
+        # A gradient that is rounding noise must not become a whole step.
+        args = arguments(
+            tmp_path, per_device_train_batch_size=batch, gradient_accumulation_steps=steps, adam_epsilon=1e-3
+        )
+        trainer = DailyMAETrainer(tiny_model(), args, train_beton=loader(44, batch))
+        trainer.train()
+        assert trainer.state.global_step == 4
+        ends.append(trainer.model)
+    for (name, a), b in zip(ends[0].named_parameters(), ends[1].parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-3, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def test_accumulation_beyond_an_epoch_is_refused(tmp_path):
+    args = arguments(tmp_path, gradient_accumulation_steps=6)
+    with pytest.raises(RecipeError, match=r"gradient_accumulation_steps: 6 batches .* has 5"):
+        DailyMAETrainer(tiny_model(), args, train_beton=loader()).train()
+
+
+def test_a_palindrome_of_max_steps_returns_to_full_size_under_accumulation(tmp_path):
+    schedule = {"kind": "palindrome", "resolutions": [32, 24, 32]}
+    args = arguments(
+        tmp_path, max_steps=12, resolution_schedule=schedule, gradient_accumulation_steps=2, warmup_epochs=None
+    )
+    trainer = DailyMAETrainer(tiny_model(), args, train_beton=loader())
+    trainer.train()
+    sizes = [entry["resolution"] for entry in trainer.state.log_history if "loss" in entry]
+    assert sizes == [32] * 4 + [24] * 4 + [32] * 4
+
+
+def test_a_model_that_is_no_autoencoder_is_trained_as_it_is(tmp_path):
+    """From .beton loaders, without masks or MAE's loss, and evaluated as the stock Trainer does."""
+    images, labels = coloured_images(40)
+    config = ViTConfig(
+        image_size=32, patch_size=8, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        num_labels=4,
+    )  # fmt: skip
+    args = arguments(tmp_path, label_names=["labels"])
+    trainer = DailyMAETrainer(ViTForImageClassification(config), args, train_beton=loader(), eval_beton=validation())
+    assert type(trainer) is BetonTrainer
+    trainer.train()
+    assert trainer.state.global_step == 10
+    model = trainer.model.eval()
+    with torch.no_grad():
+        expected = model(normalised(images[:8]), labels=labels[:8]).loss.item()
+    held_out = [{"pixel_values": x, "labels": y} for x, y in zip(normalised(images[:8]), labels[:8], strict=True)]
+    assert trainer.evaluate(held_out)["eval_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_subclass_for_another_model_stands_on_the_base(tmp_path):
+    class Mine(DailyMAETrainer):
+        pass
+
+    model = ViTForImageClassification(ViTConfig(image_size=32, patch_size=8, num_hidden_layers=1))
+    with pytest.raises(RecipeError, match="BetonTrainer"):
+        Mine(model, arguments(tmp_path), train_beton=loader())
+
+
+def test_pretraining_images_are_augmented_before_they_are_normalised(tmp_path):
+    """One callable gets uint8 pixels, the epoch and the samples' numbers; validation images stay as they are."""
+    seen = []
+
+    def invert(pixels, epoch, index):
+        seen.append((pixels.dtype, epoch, index.tolist()))
+        return 1 - pixels.float() / 255
+
+    data, held_out = loader(), validation()
+    trainer = DailyMAETrainer(
+        tiny_model(), arguments(tmp_path, eval_strategy="epoch"), train_beton=data, eval_beton=held_out, augment=invert
+    )
+    trainer.train()
+    assert [(torch.uint8, epoch, rows) for epoch, _, rows in data.seen] == seen
+    trainer.model.train()
+    images = coloured_images(4)[0]
+    prepared = trainer._prepare_inputs({"pixel_values": images})["pixel_values"]
+    torch.testing.assert_close(prepared, normalised(255 - images), atol=1e-5, rtol=1e-5)
+    trainer.model.eval()
+    assert torch.equal(trainer._prepare_inputs({"pixel_values": images})["pixel_values"], trainer.normalize(images))
+
+
+def test_a_file_is_opened_once(tmp_path, monkeypatch):
+    """Mean and std, loaders, probe and card read one open file: a path looked up again may be another file by then."""
+    opened = []
+    real = shards.open_beton
+    monkeypatch.setattr(shards, "open_beton", lambda path: opened.append(path.name) or real(path))
+    images, labels = coloured_images(24)
+    features = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=["a", "b", "c", "d"]))
+    rows = {"image": [Image.fromarray(x.permute(1, 2, 0).numpy()) for x in images], "label": labels.tolist()}
+    write_beton(datasets.Dataset.from_dict(rows, features=features), tmp_path / "x.beton", workers=1, progress=False)
+    (tmp_path / "y.beton").write_bytes((tmp_path / "x.beton").read_bytes())
+    trainer = DailyMAETrainer(
+        tiny_model(),
+        arguments(tmp_path / "out", num_train_epochs=1, eval_strategy="epoch"),
+        train_beton=tmp_path / "x.beton",
+        eval_beton=tmp_path / "y.beton",
+        callbacks=[OnlineProbeCallback()],
+    )
+    opened_at_first = list(opened)
+    trainer.train()
+    trainer.run_facts()
+    assert opened == opened_at_first == ["x.beton", "y.beton"]

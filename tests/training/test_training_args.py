@@ -8,7 +8,9 @@ import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
+from dailymae_hf.downstream.training_args import ClassifierTrainingArguments
 from dailymae_hf.errors import RecipeError
+from dailymae_hf.training.devices import bf16_instructions
 from dailymae_hf.training.training_args import DailyMAETrainingArguments
 
 
@@ -65,14 +67,19 @@ def test_warm_up_is_maes_share_of_the_run(tmp_path, epochs, expected):
     assert arguments(tmp_path, num_train_epochs=epochs, warmup_epochs=2.5).warmup_epochs == 2.5
 
 
-def test_bf16_is_off_on_a_cpu_unless_asked_for(tmp_path):
-    assert arguments(tmp_path).bf16 is False
+@pytest.mark.parametrize("instructions", ["AMX", None])
+def test_bf16_is_on_where_the_cpu_has_instructions_for_it(tmp_path, monkeypatch, instructions):
+    monkeypatch.setattr("dailymae_hf.training.training_args.bf16_instructions", lambda: instructions)
+    assert arguments(tmp_path).bf16 is (instructions is not None)
     assert arguments(tmp_path, bf16=True).bf16 is True
+    assert arguments(tmp_path, bf16=False).bf16 is False
 
 
 @pytest.mark.parametrize(("available", "supported"), [(True, True), (True, False), (False, True)])
 def test_bf16_is_on_where_the_gpu_has_it(tmp_path, monkeypatch, available, supported):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: available)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    monkeypatch.setattr("dailymae_hf.training.training_args.bf16_instructions", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: supported)
     monkeypatch.setattr(TrainingArguments, "__post_init__", lambda self: None)  # would look for the GPU itself
     monkeypatch.setattr(DailyMAETrainingArguments, "effective_batch_size", 256)
@@ -110,7 +117,8 @@ def test_errors_name_the_field(tmp_path, values, named):
 SCHEDULE = {"kind": "palindrome", "resolutions": [224, 192, 224]}
 
 
-def test_parsed_from_the_command_line(tmp_path):
+def test_parsed_from_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("dailymae_hf.training.training_args.bf16_instructions", lambda: None)
     (parsed,) = HfArgumentParser(DailyMAETrainingArguments).parse_args_into_dataclasses(
         [
             "--output_dir",
@@ -135,6 +143,62 @@ def test_parsed_from_yaml(tmp_path):
     recipe.write_text(yaml.dump({"output_dir": str(tmp_path), "use_cpu": True, "resolution_schedule": SCHEDULE}))
     (parsed,) = HfArgumentParser(DailyMAETrainingArguments).parse_yaml_file(str(recipe))
     assert parsed.resolution_schedule == SCHEDULE
+
+
+def test_warm_up_waits_for_the_length_that_max_steps_gives(tmp_path):
+    assert arguments(tmp_path, max_steps=60).warmup_epochs is None
+    assert arguments(tmp_path, max_steps=60, warmup_epochs=2.0).warmup_epochs == 2.0
+    assert ClassifierTrainingArguments(str(tmp_path), use_cpu=True, max_steps=60).warmup_epochs is None
+    assert ClassifierTrainingArguments(str(tmp_path), use_cpu=True, num_train_epochs=50).warmup_epochs == 5
+
+
+@pytest.mark.parametrize(
+    ("environment", "values", "named"),
+    [
+        ({"ACCELERATE_MIXED_PRECISION": "no", "WORLD_SIZE": "2"}, {}, "several processes"),
+        ({"ACCELERATE_MIXED_PRECISION": "bf16"}, {}, r"mixed_precision: bf16"),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, {}, "CUDA_VISIBLE_DEVICES=0"),
+        ({}, {"ddp_backend": "nccl"}, "ddp_backend"),
+    ],
+)
+def test_a_gpu_that_was_asked_for_and_is_missing_is_an_error(tmp_path, monkeypatch, environment, values, named):
+    """accelerate_configs/one_gpu.yaml and multi_node.yaml on a machine without a GPU: it trained on the CPU."""
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(RecipeError, match=f"{named}.* asks for a GPU.*use_cpu: true"):
+        DailyMAETrainingArguments(output_dir=str(tmp_path), **values)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert DailyMAETrainingArguments(output_dir=str(tmp_path), use_cpu=True).use_cpu
+
+
+def test_no_gpu_is_no_error_where_none_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")  # `accelerate launch` without a configuration
+    assert DailyMAETrainingArguments(output_dir=str(tmp_path)).use_cpu
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 amx_bf16", "AMX"),
+        ("flags\t\t: fpu avx512f avx512_bf16", "AVX512-BF16"),
+        ("flags\t\t: fpu avx512f avx2", None),
+        ("Features\t: fp asimd bf16", "ARM BF16"),
+    ],
+)
+def test_instructions_are_read_from_linux(tmp_path, line, expected):
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}\n")
+    assert bf16_instructions(tmp_path / "cpuinfo") == expected
+    assert bf16_instructions(tmp_path / "none") is None
+
+
+def test_an_optimizer_of_ours_is_selected_by_its_name(tmp_path):
+    assert arguments(tmp_path, optim="lars").optim == "lars"
+    with pytest.raises(RecipeError, match="optim"):
+        arguments(tmp_path, optim="adamm")
 
 
 def test_every_field_has_a_help_text():

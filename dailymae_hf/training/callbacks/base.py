@@ -81,3 +81,6 @@ class DailyMAECallback(TrainerCallback):
         Raises:
             ResumeError: the checkpoint lacks the state, or it does not fit.
         """
+
+    def load_best(self, folder: Path) -> None:
+        """The run ends with the weights of its best checkpoint: what else the callback restores from there."""

@@ -1,0 +1,38 @@
+"""What the machine computes with: whether a GPU was asked for, and whether the CPU has bfloat16 instructions."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+# As Linux names them. AMX and AVX-512 BF16 are x86's; "bf16" is ARM's.
+_BF16_INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16", "bf16": "ARM BF16"}
+_HALF = ("bf16", "fp16", "fp8")
+
+
+def bf16_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
+    """The CPU's bfloat16 matrix instructions, the fastest of them; None where it has none, or does not say."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:  # not Linux
+        return None
+    line = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
+    flags = line.partition(":")[2].split()
+    return next((told for flag, told in _BF16_INSTRUCTIONS.items() if flag in flags), None)
+
+
+def what_asks_for_gpus(args: Any, environment: Mapping[str, str]) -> str | None:
+    """What of the training arguments or the launcher's settings can only mean GPUs; None where nothing does."""
+    if environment.get("ACCELERATE_USE_CPU", "").lower() == "true":
+        return None
+    visible = environment.get("CUDA_VISIBLE_DEVICES", "").strip()
+    precision = environment.get("ACCELERATE_MIXED_PRECISION")  # only `accelerate launch` sets it
+    several = int(environment.get("WORLD_SIZE", "1")) > 1
+    signs = (
+        (visible not in ("", "-1"), f"CUDA_VISIBLE_DEVICES={visible}"),
+        (args.float8, "float8"),
+        (args.ddp_backend == "nccl", "ddp_backend: nccl"),
+        # With --cpu it starts one process only.
+        (precision is not None and several, "accelerate's configuration, with several processes and without use_cpu,"),
+        (precision in _HALF, f"accelerate's configuration (mixed_precision: {precision})"),
+    )
+    return next((sign for found, sign in signs if found), None)
