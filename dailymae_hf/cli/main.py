@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from dailymae_hf import __version__
+from dailymae_hf.cli.arguments import Parser
 from dailymae_hf.cli.export import add_export
 from dailymae_hf.cli.plan import add_plan
 from dailymae_hf.cli.push import add_push
@@ -39,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words and words[0] in RUNS:  # their options are the recipe's keys, which only the recipe's classes know
         return run_recipe(words[0], words[1:])
-    options = _parser().parse_args(words)
     try:
+        options = _parser()[0].parse_args(words)
         return options.run(options)
     except (DailyMAEError, OSError) as error:
         return _fail(error, 2)
@@ -48,15 +49,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("interrupted", 130)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dailymae", description="Pretrain masked autoencoders in a day.")
+def command_parser(name: str) -> argparse.ArgumentParser:
+    """The parser of one command. Raises KeyError where there is none of that name."""
+    return _parser()[1].choices[name]
+
+
+def _parser() -> tuple[argparse.ArgumentParser, Any]:
+    """The parser of the program, and the action that holds those of its commands."""
+    parser = Parser(prog="dailymae", description="Pretrain masked autoencoders in a day.")
     parser.add_argument("--version", action="version", version=f"dailymae_hf {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)
     for name, run in RUNS.items():
         commands.add_parser(name, help=run.about)
-    return parser
+    return parser, commands
 
 
 def _fail(error: object, code: int) -> int:

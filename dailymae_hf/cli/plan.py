@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from dailymae_hf.cli.arguments import number, whole
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.plan.estimate import Conditions, Estimate, Machines, Prices, estimate_run
 from dailymae_hf.plan.forecast import Plan
@@ -23,27 +24,38 @@ def add_plan(commands: Any) -> None:
     parser = commands.add_parser(
         "plan", help="hours, bottleneck and cost of a recipe; fit it to a budget", description=_ABOUT
     )
-    parser.add_argument("--recipe", required=True, help="the YAML file of the run")
+    parser.add_argument("--recipe", required=True, help="a YAML file, or a name that `dailymae recipes` lists")
     parser.add_argument("--budget", metavar="TIME", help="18h, 90min, 1d6h: also solve for the schedule that fits")
     speed = parser.add_mutually_exclusive_group(required=True)
     speed.add_argument("--throughput", metavar="JSON", help="results file with measured speeds")
     speed.add_argument("--measure", action="store_true", help="time this machine for a minute or so")
-    speed.add_argument("--mfu", type=float, metavar="SHARE", help="instead of measuring: stated share of --peak-tflops")
-    parser.add_argument("--peak-tflops", type=float, metavar="N", help="the device's peak, for --mfu")
-    parser.add_argument(
-        "--gpus", type=int, metavar="N", help="devices of the run (default: those of this machine, or 1)"
+    speed.add_argument(
+        "--mfu",
+        type=number(above=0, at_most=1),
+        metavar="FRACTION",
+        help="instead of measuring: stated fraction of --peak-tflops",
     )
-    parser.add_argument("--cores-per-gpu", type=float, metavar="N", help="CPU cores that load for one device")
+    parser.add_argument("--peak-tflops", type=number(above=0), metavar="N", help="the device's peak, for --mfu")
     parser.add_argument(
-        "--scaling", type=float, default=1.0, metavar="SHARE", help="speed that a device keeps in company"
+        "--gpus", type=whole(at_least=1), metavar="N", help="devices of the run (default: those of this machine, or 1)"
     )
-    parser.add_argument("--epochs", type=int, help="default: the recipe's")
-    parser.add_argument("--images", type=int, help="training images (default: those in the recipe's file)")
+    parser.add_argument("--cores-per-gpu", type=number(above=0), metavar="N", help="CPU cores that load for one device")
     parser.add_argument(
-        "--watts-per-gpu", type=float, default=0.0, help="with its share of the machine, for the energy"
+        "--scaling",
+        type=number(above=0, at_most=1),
+        default=1.0,
+        metavar="FRACTION",
+        help="speed that a device keeps in company",
     )
-    parser.add_argument("--price-per-gpu-hour", type=float, default=0.0)
-    parser.add_argument("--price-per-kwh", type=float, default=0.0)
+    parser.add_argument("--epochs", type=whole(at_least=1), help="default: the recipe's")
+    parser.add_argument(
+        "--images", type=whole(at_least=1), help="training images (default: those in the recipe's file)"
+    )
+    parser.add_argument(
+        "--watts-per-gpu", type=number(at_least=0), default=0.0, help="with its share of the machine, for the energy"
+    )
+    parser.add_argument("--price-per-gpu-hour", type=number(at_least=0), default=0.0)
+    parser.add_argument("--price-per-kwh", type=number(at_least=0), default=0.0)
     parser.add_argument("--picture", type=Path, metavar="PNG", help="draw the schedules")
     parser.add_argument("--out", type=Path, metavar="JSON", help="write speeds and plan; `plan:` in a recipe reads it")
     parser.set_defaults(run=run_plan)
@@ -54,11 +66,12 @@ def run_plan(options: argparse.Namespace) -> int:
     from dailymae_hf.recipe.build import Setup, cores_per_rank, model_config
     from dailymae_hf.recipe.planning import conditions_of, fit_recipe_schedule, training_flops, usual_schedules
     from dailymae_hf.recipe.recipe import load_recipe
+    from dailymae_hf.recipe.shipped import find_recipe
 
     if (options.mfu is None) != (options.peak_tflops is None):
         raise RecipeError("--mfu and --peak-tflops: a stated speed needs both")
     budget = None if options.budget is None else parse_duration(options.budget, field="--budget")
-    recipe: PretrainRecipe = load_recipe(options.recipe)
+    recipe: PretrainRecipe = load_recipe(find_recipe(options.recipe))
     setup = Setup(recipe)
     training, config = recipe.training, model_config(recipe)
     epochs = options.epochs or int(training.num_train_epochs)
@@ -125,7 +138,7 @@ def _notes(conditions: Conditions, options: argparse.Namespace) -> list[str]:
         f"{run.images:,} images per epoch in steps of {run.global_batch:,}"
     ]
     if machines.devices > 1 and machines.scaling == 1:
-        notes.append("assumed: a device is as fast among others as alone (--scaling states another share)")
+        notes.append("assumed: a device is as fast among others as alone (--scaling states another fraction)")
     if throughput.shared_cores and not throughput.loader:
         notes.append("the step shares its cores with loading; its speed holds both")
     elif not throughput.loader:

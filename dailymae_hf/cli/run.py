@@ -4,6 +4,7 @@ The scripts in recipes/ start here as well, so that both are one and the same.
 """
 
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -90,6 +91,9 @@ def ending_on_user_errors() -> Iterator[None]:
             tell_launcher(error)
         if isinstance(error, DailyMAEError | OSError):
             print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+            end_process(2)
+        if isinstance(error, pickle.UnpicklingError):  # torch's own words advise to load it whatever it does
+            print("a file of the checkpoint holds other objects than weights; it was not opened", file=sys.stderr)
             end_process(2)
         raise
     except KeyboardInterrupt:

@@ -5,6 +5,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from dailymae_hf.cli.arguments import number, whole
+
 if TYPE_CHECKING:
     from dailymae_hf.data.written_file import WriteReport
 
@@ -38,25 +40,33 @@ def add_write(commands: Any) -> None:
     parser.add_argument("--stream", action="store_true", help="read a data set of the Hub without storing it")
     parser.add_argument(
         "--split-off",
-        type=float,
+        type=number(above=0, below=1),
         metavar="FRACTION",
         help="put this part of the images, 0.02 for example, into a second file, OUT-validation.beton",
     )
     parser.add_argument(
         "--max-resolution",
-        type=int,
+        type=whole(at_least=0),
         default=500,
         metavar="PIXELS",
         help="longest side; 0 keeps all sizes (default: 500)",
     )
-    parser.add_argument("--quality", type=int, default=95, help="of images that have to be compressed (default: 95)")
+    parser.add_argument(
+        "--quality",
+        type=whole(at_least=1, at_most=100),
+        default=95,
+        help="of images that have to be compressed (default: 95)",
+    )
     parser.add_argument("--mode", default="jpg", help="jpg, dct, raw, smart or proportion (default: jpg)")
     parser.add_argument(
-        "--smart-threshold", type=int, metavar="BYTES", help="mode smart: compress above these pixel bytes"
+        "--smart-threshold",
+        type=whole(at_least=0),
+        metavar="BYTES",
+        help="mode smart: compress above these pixel bytes",
     )
     parser.add_argument(
         "--compress-probability",
-        type=float,
+        type=number(at_least=0, at_most=1),
         default=0.5,
         metavar="FRACTION",
         help="mode proportion: fraction that is compressed",
@@ -65,7 +75,7 @@ def add_write(commands: Any) -> None:
         "--transcode", default="auto", help="carry JPEGs over without loss: auto, always or never (default: auto)"
     )
     parser.add_argument("--shard", type=_shard, metavar="I/N", help="write the I-th (from 0) of N parts")
-    parser.add_argument("--workers", type=int, help="processes (default: one per core)")
+    parser.add_argument("--workers", type=whole(at_least=1), help="processes (default: one per core)")
     parser.add_argument("--on-error", default="stop", help="at a broken image: stop or skip (default: stop)")
     parser.set_defaults(run=run_write)
 
@@ -75,6 +85,8 @@ _WRITE = "Write images as a .beton for BetonLoader and stock ffcv. The file appe
 
 def _shard(text: str) -> tuple[int, int]:
     index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N, with I from 0 to N - 1")
     return int(index), int(count)
 
 
@@ -167,7 +179,7 @@ def run_inspect(options: argparse.Namespace) -> int:
 def add_verify(commands: Any) -> None:
     parser = commands.add_parser("verify", help="decode everything in a .beton and list what is broken")
     parser.add_argument("file")
-    parser.add_argument("--workers", type=int, help="threads (default: one per core)")
+    parser.add_argument("--workers", type=whole(at_least=1), help="threads (default: one per core)")
     parser.set_defaults(run=run_verify)
 
 
@@ -189,7 +201,7 @@ def add_convert(commands: Any) -> None:
     parser.add_argument("source", help="the .beton to read")
     parser.add_argument("out", help="the .beton to write")
     parser.add_argument("--mode", required=True, choices=["jpg", "dct"], help="how the new file stores images")
-    parser.add_argument("--workers", type=int, help="processes (default: one per core)")
+    parser.add_argument("--workers", type=whole(at_least=1), help="processes (default: one per core)")
     parser.set_defaults(run=run_convert)
 
 

@@ -50,7 +50,7 @@ def meaning_of(section: type, name: str) -> str:
     for base in section.__mro__:
         if name not in vars(base).get("__annotations__", {}):
             continue
-        declared = base.__dataclass_fields__[name].metadata.get("help")
+        declared = next(f for f in fields(base) if f.name == name).metadata.get("help")
         if declared:
             text = " ".join(declared.replace("%%", "%").split())
             return text.split(". ")[0].rstrip(".") + "." if base.__module__.startswith("transformers.") else text

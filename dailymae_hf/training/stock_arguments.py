@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dailymae_hf.errors import MissingDependencyError, RecipeError
+from dailymae_hf.errors import MissingDependencyError, RecipeError, extra
 from dailymae_hf.keys import Allowed
 from dailymae_hf.training.hf_compat import HubStrategy, IntervalStrategy, OptimizerNames, SaveStrategy
 
@@ -73,6 +73,9 @@ def check_trackers(report_to: str | Sequence[str] | None) -> None:
     except ValueError as error:
         raise RecipeError(f"report_to: {error}") from error
     missing = [name for name in named if name not in get_available_reporting_integrations()]
+    if "tensorboard" in missing:
+        with extra("tensorboard", "report_to"):
+            import tensorboard  # noqa: F401
     if missing:
         raise MissingDependencyError(f"report_to: {missing[0]} is not installed (pip install {missing[0]})")
 
