@@ -74,7 +74,7 @@ def test_two_ranks_hold_the_same_model_probe_and_scores(two_ranks):
     (weights, scores), (other_weights, other_scores) = (results(two_ranks["whole"], rank) for rank in (0, 1))
     assert [name for name, value in weights.items() if not torch.equal(value, other_weights[name])] == []
     assert scores == other_scores
-    assert {"eval_loss", "probe_accuracy", "knn_accuracy"} == scores.keys()
+    assert {"eval_loss", "probe_accuracy", "knn_accuracy", "rankme", "alpha_req"} == scores.keys()
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from dailymae_hf.training.callbacks.base import DailyMAECallback
 from dailymae_hf.training.hf_compat import logging
 from dailymae_hf.training.knn import knn_accuracy
 from dailymae_hf.training.probe_head import ProbeHead
+from dailymae_hf.training.spectrum import alpha_req, rankme
 
 logger = logging.get_logger(__name__)
 
@@ -26,7 +27,8 @@ NEIGHBOURS = 20
 
 
 class OnlineProbeCallback(DailyMAECallback):
-    """Logs `probe_accuracy` and `knn_accuracy` (0-1) on the validation file at the end of an epoch.
+    """Logs `probe_accuracy` and `knn_accuracy` (0-1) on the validation file at the end of an epoch, and without labels
+    `rankme` and `alpha_req` of the training features (`training.spectrum`).
 
     Features of a step are gathered over the ranks, so every rank holds the same probe, the one a single rank with the
     same global batch would have. It is kept in checkpoints and continues exactly. Images without a label (below 0)
@@ -141,14 +143,19 @@ class OnlineProbeCallback(DailyMAECallback):
 
     @torch.no_grad()
     def score(self) -> dict[str, float | int]:
-        """`probe_accuracy` and `knn_accuracy` of the model and the probe as they are now."""
+        """The scores of the model and the probe as they are now."""
         assert self.probe is not None
         queries, labels = self._encode_all(self.held_out)
         bank, bank_labels = self._encode_all(self.bank_loader, self.bank_size)
         self.probe.eval()
         hits = self.probe(queries).argmax(dim=1) == labels
         neighbours = knn_accuracy(bank, bank_labels, queries, labels, num_classes=self.num_classes, k=(NEIGHBOURS,))
-        return {"probe_accuracy": hits.float().mean().item(), "knn_accuracy": neighbours[NEIGHBOURS]}
+        return {
+            "probe_accuracy": hits.float().mean().item(),
+            "knn_accuracy": neighbours[NEIGHBOURS],
+            "rankme": rankme(bank),
+            "alpha_req": alpha_req(bank),
+        }
 
     def _encode_all(self, loader: Any, limit: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Features and labels of a loader's labelled samples, by sample index, the same on every rank."""

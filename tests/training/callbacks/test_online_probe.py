@@ -71,11 +71,22 @@ def test_knn_is_scikit_learns_with_cosine_and_exponential_weights(tmp_path):
     assert callback.score()["knn_accuracy"] == pytest.approx(expected)
 
 
+def test_rankme_is_the_effective_rank_of_the_banks_features(tmp_path):
+    trainer, callback = run(tmp_path)
+    rows = features(trainer.model, callback.bank.images).double()
+    values = torch.linalg.svdvals(rows - rows.mean(dim=0))
+    weights = values / values.sum()
+    expected = torch.distributions.Categorical(weights).entropy().exp().item()
+    assert callback.score()["rankme"] == pytest.approx(expected, rel=1e-3)
+
+
 def test_scores_are_logged_at_the_end_of_epochs_and_above_chance(tmp_path):
     trainer, _ = run(tmp_path, train=loader(240), evaluate=validation(60), num_train_epochs=5, every_n_epochs=2)
     scored = [e for e in trainer.state.log_history if "probe_accuracy" in e]
     assert [e["epoch"] for e in scored] == [2, 4, 5], "every second epoch, and the last"
-    assert all("loss" in e and "resolution" in e for e in scored), "one line holds what belongs together"
+    assert all(e.keys() >= {"loss", "resolution", "rankme", "alpha_req"} for e in scored), (
+        "one line holds what belongs together"
+    )
     assert scored[-1]["knn_accuracy"] > 0.5, "chance is 0.25"
 
 
