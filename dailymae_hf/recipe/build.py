@@ -1,5 +1,6 @@
 """What a recipe describes, made: the model's config, the model, the trainer with its callbacks."""
 
+import logging
 import os
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ from transformers import TrainerCallback, ViTMAEConfig, ViTMAEForPreTraining, se
 
 from dailymae_hf.data.shards import open_betons
 from dailymae_hf.data.write import available_cores
+from dailymae_hf.errors import MissingDependencyError, extra
 from dailymae_hf.model.modeling import DailyMAEForPreTraining, mae_config
 from dailymae_hf.recipe.files import Files, files_here
 from dailymae_hf.recipe.start_from import pixel_statistics, starting_config, starting_model
@@ -22,6 +24,8 @@ from dailymae_hf.training.mae_trainer import DailyMAETrainer
 
 if TYPE_CHECKING:
     from dailymae_hf.recipe.recipe import PretrainRecipe
+
+logger = logging.getLogger(__name__)
 
 
 def model_config(recipe: "PretrainRecipe") -> ViTMAEConfig:
@@ -67,13 +71,24 @@ def build_callbacks(recipe: "PretrainRecipe") -> list[TrainerCallback]:
                 bank_size=wanted.knn_bank_size,
             )
         )
-    if wanted.reconstruction_every_n_epochs:
+    if wanted.reconstruction_every_n_epochs and can_draw():
         callbacks.append(
             ReconstructionCallback(
                 every_n_epochs=wanted.reconstruction_every_n_epochs, num_images=wanted.reconstruction_images
             )
         )
     return callbacks
+
+
+def can_draw() -> bool:
+    """Whether pictures can be drawn; says what would bring them where they cannot."""
+    try:
+        with extra("plots", "the run has no pictures of reconstructions"):
+            import matplotlib  # noqa: F401
+    except MissingDependencyError as error:
+        logger.warning("%s", error)
+        return False
+    return True
 
 
 class Setup:

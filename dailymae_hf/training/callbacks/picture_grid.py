@@ -1,8 +1,12 @@
 """A grid of pictures in threes: image, masked image, reconstruction."""
 
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+
+from dailymae_hf.errors import extra
+
+with extra("plots", "pictures of reconstructions"):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
 PANELS = ("image", "masked", "reconstructed")
 
