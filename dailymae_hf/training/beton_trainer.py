@@ -28,9 +28,9 @@ from dailymae_hf.schedule import ResolutionSchedule, warmup_cosine
 from dailymae_hf.training import fsdp
 from dailymae_hf.training.callbacks.base import DailyMAECallback
 from dailymae_hf.training.callbacks.progress import ReadableProgressCallback
-from dailymae_hf.training.callbacks.resolution import ResolutionCallback
+from dailymae_hf.training.callbacks.resolution import ResolutionCallback, schedule_over
 from dailymae_hf.training.checkpoint import Checkpoints, required_files
-from dailymae_hf.training.devices import bf16_instructions
+from dailymae_hf.training.devices import tell_cpu_precision
 from dailymae_hf.training.evaluation import evaluation_mode, gather_samples, rows_by_sample
 from dailymae_hf.training.hf_compat import (
     TRAINER_STATE_NAME,
@@ -48,7 +48,7 @@ from dailymae_hf.training.loaders import Batch, RunData, RunLoaders, WholeSteps,
 from dailymae_hf.training.optim import OPTIMIZERS, Groups, decay_groups, is_decayed, without_names
 from dailymae_hf.training.pixels import IMAGE_MEAN, IMAGE_STD, PixelNormalizer
 from dailymae_hf.training.ranks import check_all_ranks_are_here
-from dailymae_hf.training.run_facts import run_facts, write_facts
+from dailymae_hf.training.run_facts import model_facts, run_facts, write_facts
 from dailymae_hf.training.run_settings import RunSettings, settings_of
 from dailymae_hf.training.run_uploader import RunUploader
 from dailymae_hf.training.stopwatch import Stopwatch
@@ -126,7 +126,8 @@ class BetonTrainer(Trainer):
         self.data = data
         self.loaders = RunLoaders(data, args, loader_options or {}, getattr(self.model.config, "image_size", 0))
         self.pixels = pixels
-        self._tell_precision()
+        if self.is_world_process_zero():
+            tell_cpu_precision(args)
         self.augment = augment
         self.stopwatch = Stopwatch()
         self.checkpoints = Checkpoints(args.output_dir, limit=args.save_total_limit, is_writer=args.should_save)
@@ -142,16 +143,6 @@ class BetonTrainer(Trainer):
             callback.attach(self)
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(ReadableProgressCallback)
-
-    def _tell_precision(self) -> None:
-        """One line where the CPU computes in bfloat16, which not everybody expects of it."""
-        if not (self.args.bf16 and self.args.device.type == "cpu" and self.is_world_process_zero()):
-            return
-        instructions = bf16_instructions()
-        if instructions is None:
-            logger.warning("bf16: this CPU has no instructions for bfloat16, float32 (bf16: false) would be faster")
-        else:
-            logger.warning("bf16: computing in bfloat16 on this CPU (%s); bf16: false is float32", instructions)
 
     @property
     def core_model(self) -> Any:
@@ -174,13 +165,7 @@ class BetonTrainer(Trainer):
         if self.args.max_steps > 0:  # it sets the length of the run, and the learning rate follows it as well
             loader = self.get_train_dataloader()
             epochs = self.args.max_steps / WholeSteps(loader, self.args.gradient_accumulation_steps).steps
-        schedule = ResolutionSchedule.from_args(self.args, self.model.config, epochs)
-        for stage in schedule.left_out(epochs):
-            logger.warning(
-                "resolution_schedule: stage %d of %d (%d px) gets no epoch in a run of %g",
-                stage.index + 1, len(schedule.stages), stage.resolution, epochs,
-            )  # fmt: skip
-        return schedule
+        return schedule_over(self.args, self.model.config, epochs)
 
     def _put_first(self, callback: ResolutionCallback) -> None:
         callbacks = self.callback_handler.callbacks
@@ -380,20 +365,8 @@ class BetonTrainer(Trainer):
         return self.lr_scheduler
 
     def warmup_steps(self, num_training_steps: int) -> float:
-        """Optimizer steps of warm-up: `warmup_epochs`, or under `max_steps` alone the usual fraction of the run.
-
-        Raises RecipeError where the run ends before the warm-up does.
-        """
-        epochs = self.args.warmup_epochs
-        if epochs is None:
-            return self.args.WARMUP_FRACTION * num_training_steps
-        steps = epochs * self._steps_per_epoch
-        if self.args.max_steps > 0 and steps > num_training_steps:
-            raise RecipeError(
-                f"warmup_epochs: {epochs:g} epochs are {steps:g} optimizer steps, and a run of {num_training_steps} "
-                "(max_steps) never reaches the learning rate"
-            )
-        return steps
+        """Optimizer steps of warm-up in a run of so many."""
+        return self.args.warmup_steps_in(num_training_steps, self._steps_per_epoch)
 
     def _get_learning_rate(self) -> float:
         """The highest of all groups: with rates that fall towards the input, the one that was set."""
@@ -458,11 +431,6 @@ class BetonTrainer(Trainer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """`evaluation.rows_by_sample` on this run's ranks; `row` gets normalised pixels."""
 
-        def normalised(batch: Batch) -> torch.Tensor:
-            if "pixel_values" in batch:
-                batch = batch | {"pixel_values": self.pixels.normalize(batch["pixel_values"])}
-            return row(batch)
-
         def report() -> None:
             if reports_progress:
                 self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
@@ -470,7 +438,7 @@ class BetonTrainer(Trainer):
         with evaluation_mode(self.core_model):
             return rows_by_sample(
                 loader,
-                normalised,
+                lambda batch: row(self.pixels.of_batch(batch)),
                 accelerator=self.accelerator,
                 batch_size=self.args.eval_batch_size,
                 limit=limit,
@@ -550,16 +518,7 @@ class BetonTrainer(Trainer):
 
     def model_facts(self) -> dict[str, Any]:
         """What the model is: sizes, parameters, classes, and the one stage of a run without a schedule."""
-        model = self.core_model
-        config = model.config
-        return {
-            "model": {name: getattr(config, name) for name in ("image_size", "patch_size", "hidden_size")},
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "num_labels": config.num_labels,
-            "stages": [
-                {"epochs": max(1, self.state.num_train_epochs), "resolution": config.image_size, "mask_ratio": None}
-            ],
-        }
+        return model_facts(self.core_model, self.core_model, self.state.num_train_epochs)
 
     @property
     def warmup_epochs(self) -> float | None:
@@ -577,15 +536,8 @@ class BetonTrainer(Trainer):
         """
         if self.card_kind is None:
             raise RecipeError(f"push_to_hub: there is no model card for what {type(self).__name__} trains")
-        args = self.args
         if self.is_world_process_zero():
-            self.uploader = RunUploader(
-                args.output_dir,
-                args.hub_model_id,
-                private=args.hub_private_repo if private is None else private,
-                token=token or args.hub_token,
-                revision=args.hub_revision,
-            )
+            self.uploader = RunUploader.of_run(self.args, token=token, private=private)
             self.hub_model_id = self.uploader.repository
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:

@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dailymae_hf.training.hf_compat import logging
+
+logger = logging.get_logger(__name__)
+
 # As Linux names them. AMX and AVX-512 BF16 are x86's; "bf16" is ARM's.
 _BF16_INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16", "bf16": "ARM BF16"}
 _HALF = ("bf16", "fp16", "fp8")
@@ -18,6 +22,17 @@ def bf16_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
     line = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
     flags = line.partition(":")[2].split()
     return next((told for flag, told in _BF16_INSTRUCTIONS.items() if flag in flags), None)
+
+
+def tell_cpu_precision(args: Any) -> None:
+    """One line where a run computes in bfloat16 on a CPU, which not everybody expects of it."""
+    if not args.bf16 or args.device.type != "cpu":
+        return
+    instructions = bf16_instructions()
+    if instructions is None:
+        logger.warning("bf16: this CPU has no instructions for bfloat16, float32 (bf16: false) would be faster")
+    else:
+        logger.warning("bf16: computing in bfloat16 on this CPU (%s); bf16: false is float32", instructions)
 
 
 def what_asks_for_gpus(args: Any, environment: Mapping[str, str]) -> str | None:

@@ -13,6 +13,7 @@ from dailymae_hf.schedule import ResolutionSchedule
 from dailymae_hf.training.beton_trainer import BetonTrainer
 from dailymae_hf.training.callbacks.palindrome import PalindromeCallback
 from dailymae_hf.training.evaluation import losses_of_samples
+from dailymae_hf.training.run_facts import model_facts
 from dailymae_hf.training.training_args import DailyMAETrainingArguments
 
 
@@ -88,16 +89,4 @@ class DailyMAETrainer(BetonTrainer):
         return {"loss": losses[index < len(loader.dataset)].mean().item()}
 
     def model_facts(self) -> dict[str, Any]:
-        model = self.core_model
-        config = model.config
-        stage = {
-            "epochs": max(1, self.state.num_train_epochs),
-            "resolution": config.image_size,
-            "mask_ratio": config.mask_ratio,
-        }
-        return {
-            "model": {name: getattr(config, name) for name in ("image_size", "patch_size", "hidden_size")},
-            "parameters": sum(parameter.numel() for parameter in model.vit.parameters()),
-            "num_labels": None,
-            "stages": [stage],
-        }
+        return model_facts(self.core_model, self.core_model.vit, self.state.num_train_epochs)

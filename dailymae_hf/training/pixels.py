@@ -35,6 +35,12 @@ class PixelNormalizer:
         mean, std = self._statistics_on(pixel_values.device)
         return (pixel_values.float() - mean * 255) / (std * 255)
 
+    def of_batch(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """A batch with its "pixel_values" normalised, where it has them."""
+        if "pixel_values" not in batch:
+            return batch
+        return batch | {"pixel_values": self.normalize(batch["pixel_values"])}
+
     def normalize_unit(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """float (B, C, H, W) in 0-1 -> normalised; the inverse of `denormalize`."""
         mean, std = self._statistics_on(pixel_values.device)

@@ -54,6 +54,19 @@ def run_facts(trainer: Any) -> dict[str, Any]:
     return facts
 
 
+def model_facts(model: Any, counted: Any, epochs: int) -> dict[str, Any]:
+    """What a model is, the parameters of `counted` (it, or its encoder), and the stage of a run without a schedule."""
+    config = model.config
+    # An autoencoder has a mask ratio and no classes, even where its config inherits a number of them.
+    mask_ratio = getattr(config, "mask_ratio", None)
+    return {
+        "model": {name: getattr(config, name) for name in ("image_size", "patch_size", "hidden_size")},
+        "parameters": sum(parameter.numel() for parameter in counted.parameters()),
+        "num_labels": config.num_labels if mask_ratio is None else None,
+        "stages": [{"epochs": max(1, epochs), "resolution": config.image_size, "mask_ratio": mask_ratio}],
+    }
+
+
 def write_facts(facts: Mapping[str, Any], folder: Path) -> Path:
     """Write `run_facts.json` in `folder`; returns its path."""
     path = folder / FACTS_NAME

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
+from transformers import TrainingArguments
 
 from dailymae_hf.hub.client import create_repository, may_pass, retried
 from dailymae_hf.hub.files import MODEL_FILES, RECORD_FILES, latest_reconstruction, matching
@@ -57,6 +58,17 @@ class RunUploader:
             if error.__cause__ is None or not may_pass(error.__cause__):
                 raise
             logger.warning("the Hub cannot be reached now (%s); the first push will try again", error)
+
+    @classmethod
+    def of_run(cls, args: TrainingArguments, *, token: str | None, private: bool | None) -> "RunUploader":
+        """The uploader that training arguments describe; `token` and `private` overrule theirs."""
+        return cls(
+            str(args.output_dir),
+            args.hub_model_id,
+            private=args.hub_private_repo if private is None else private,
+            token=token or args.hub_token,
+            revision=args.hub_revision,
+        )
 
     def send_checkpoint(self, checkpoint: Path, step: int, facts: Mapping[str, Any]) -> None:
         """Upload the model of a checkpoint; returns at once."""

@@ -136,6 +136,21 @@ class DailyMAETrainingArguments(TrainingArguments):
         """Images of one optimizer step, over all devices and accumulated batches."""
         return int(self.per_device_train_batch_size * self.world_size * self.gradient_accumulation_steps)
 
+    def warmup_steps_in(self, steps: int, steps_per_epoch: int) -> float:
+        """Optimizer steps of warm-up in a run of so many: under `max_steps` alone the usual fraction of them.
+
+        Raises RecipeError where the run ends before the warm-up does.
+        """
+        if self.warmup_epochs is None:
+            return self.WARMUP_FRACTION * steps
+        wanted = self.warmup_epochs * steps_per_epoch
+        if self.max_steps > 0 and wanted > steps:
+            raise RecipeError(
+                f"warmup_epochs: {self.warmup_epochs:g} epochs are {wanted:g} optimizer steps, and a run of {steps} "
+                "(max_steps) never reaches the learning rate"
+            )
+        return wanted
+
     def _there_is_no_gpu(self) -> bool:
         """Raises RecipeError where one was asked for."""
         if torch.accelerator.is_available():

@@ -48,3 +48,15 @@ def test_two_ranks_end_where_one_does(folders):
         torch.testing.assert_close(two[name], tensor, atol=2e-4, rtol=1e-3, msg=lambda m, name=name: f"{name}: {m}")
     scores = [json.loads((folder / "scores-0.json").read_text()) for folder in folders]
     assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+
+
+def test_heads_end_alike_on_one_rank_and_on_two(folders):
+    """Batch norms had each rank's own statistics, the file rank 0's; crops of masks were those of epoch 0 for ever."""
+    one, first, second = (
+        load_file(path) for path in (
+            folders[0] / "heads-0.safetensors", folders[1] / "heads-0.safetensors", folders[1] / "heads-1.safetensors",
+        )
+    )  # fmt: skip
+    for name, tensor in one.items():
+        assert torch.equal(first[name], second[name]), f"{name}: the ranks differ"
+        torch.testing.assert_close(first[name], tensor, atol=1e-4, rtol=1e-3, msg=lambda m, name=name: f"{name}: {m}")

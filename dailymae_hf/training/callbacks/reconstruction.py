@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from dailymae_hf.errors import MissingDependencyError
 from dailymae_hf.model.targets import patch_pixels
 from dailymae_hf.rng import sample_noise
 from dailymae_hf.training.callbacks.base import DailyMAECallback
@@ -41,6 +42,17 @@ def reconstruct(model: Any, pixel_values: torch.Tensor, noise: torch.Tensor) -> 
     return hidden[:, :1] > 0.5, completed
 
 
+def _what_is_missing(source: Any) -> str | None:
+    """What pictures lack, and what would bring it; None where nothing is missing."""
+    if source is None:
+        return "they are of eval_beton, else of train_beton, and this run trains on a data set"
+    try:
+        import dailymae_hf.training.callbacks.picture_grid  # noqa: F401  with a plotting library
+    except MissingDependencyError as error:
+        return str(error)
+    return None
+
+
 class ReconstructionCallback(DailyMAECallback):
     """Writes `reconstructions/epoch_0010.png`: rows of image, masked image and reconstruction, first rank only.
 
@@ -63,11 +75,9 @@ class ReconstructionCallback(DailyMAECallback):
             return
         trainer = self.trainer
         source = trainer.train_beton if trainer.eval_beton is None else trainer.eval_beton
-        if source is None:
-            logger.warning(
-                "reconstructions: no pictures are drawn: they are of eval_beton, else of train_beton, and this run "
-                "trains on a data set"
-            )
+        missing = _what_is_missing(source)
+        if missing is not None:
+            logger.warning("reconstructions: no pictures are drawn: %s", missing)
             return
         # Before the first epoch: where the caller gave a loader, no iterator of it is under way.
         loader = trainer.fixed_loader(source, shuffle=True)

@@ -8,6 +8,20 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from dailymae_hf.schedule import ResolutionSchedule, Stage
 from dailymae_hf.training.callbacks.base import DailyMAECallback
+from dailymae_hf.training.hf_compat import logging
+
+logger = logging.get_logger(__name__)
+
+
+def schedule_over(args: Any, config: Any, epochs: float) -> ResolutionSchedule:
+    """The schedule of training arguments for a model's config and a run of so many epochs; unused stages are told."""
+    schedule = ResolutionSchedule.from_args(args, config, epochs)
+    for stage in schedule.left_out(epochs):
+        logger.warning(
+            "resolution_schedule: stage %d of %d (%d px) gets no epoch in a run of %g",
+            stage.index + 1, len(schedule.stages), stage.resolution, epochs,
+        )  # fmt: skip
+    return schedule
 
 
 @dataclass(frozen=True)

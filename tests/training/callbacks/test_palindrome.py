@@ -1,8 +1,7 @@
 """The schedule reaches loader and model before the first batch of each epoch, and the log says so."""
 
 from dailymae_hf.schedule import ResolutionSchedule
-from dailymae_hf.training import beton_trainer as trainer_module
-from dailymae_hf.training.callbacks import PalindromeCallback
+from dailymae_hf.training.callbacks import PalindromeCallback, resolution
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
 from tests.support.in_memory import tiny_model
 from tests.support.runs import arguments, loader
@@ -51,7 +50,7 @@ def test_max_steps_sets_the_schedules_length_as_well(tmp_path):
 
 def test_stages_that_get_no_epoch_are_told(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(trainer_module.logger, "warning", lambda text, *words: said.append(text % words))
+    monkeypatch.setattr(resolution.logger, "warning", lambda text, *words: said.append(text % words))
     args = arguments(tmp_path, num_train_epochs=2, resolution_schedule=SCHEDULE)
     DailyMAETrainer(tiny_model(), args, train_beton=loader())
     assert said == ["resolution_schedule: stage 3 of 3 (32 px) gets no epoch in a run of 2"]
