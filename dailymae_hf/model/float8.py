@@ -1,11 +1,11 @@
-"""Matrix products of the transformer layers in 8-bit floats, through torchao, on cards that have them."""
+"""Matrix products of the transformer layers in 8-bit floats, through torchao, on GPUs that have them."""
 
 import torch
 from torch import nn
 
 from dailymae_hf.errors import MissingDependencyError, RecipeError
 
-CAPABILITY = (8, 9)  # of the first NVIDIA cards with 8-bit matrix products (Ada, Hopper)
+CAPABILITY = (8, 9)  # of the first NVIDIA GPUs with 8-bit matrix products (Ada, Hopper)
 
 
 def use_float8(model: nn.Module, *, emulate: bool = False) -> None:
@@ -15,11 +15,11 @@ def use_float8(model: nn.Module, *, emulate: bool = False) -> None:
     decoder and the prediction stay as they are. `emulate` computes the same rounding in float32 on any device, slowly.
 
     Raises:
-        RecipeError: there is no card with 8-bit products.
+        RecipeError: there is no GPU with 8-bit products.
         MissingDependencyError: torchao is not installed.
     """
     if not emulate:
-        _check_card()
+        _check_gpu()
     try:
         from torchao.float8 import Float8LinearConfig, convert_to_float8_training
     except ImportError as error:
@@ -29,7 +29,7 @@ def use_float8(model: nn.Module, *, emulate: bool = False) -> None:
     convert_to_float8_training(model, module_filter_fn=lambda _, name: "layers." in name, config=config)
 
 
-def _check_card() -> None:
+def _check_gpu() -> None:
     if not torch.cuda.is_available():
         raise RecipeError("float8: 8-bit matrix products need a GPU that has them; there is none here")
     found = torch.cuda.get_device_capability()

@@ -43,7 +43,7 @@ def mae_flops_by_part(
     By default MAE's own formulation: every patch is projected, the decoder computes and predicts every token. It is
     what MFU divides by. `executed=True` counts what `DailyMAEForPreTraining` computes in training for the same result:
     only visible patches are projected, mask tokens go through the first decoder layer's projections once for the whole
-    batch (which is not counted), and the last decoder layer and the prediction stop at the hidden patches.
+    batch (which is not counted), and the last decoder layer and the prediction stop at the masked patches.
 
     ViT-B/16 at 224, mask ratio .75: encoder 8.82e9, decoder 10.75e9. Raises `RecipeError` for an impossible mask ratio.
     """

@@ -100,9 +100,9 @@ class DailyMAEForPreTraining(ViTMAEForPreTraining):
 
     `mask_ratio` and `decoder_keep` are plain attributes for schedules to set; the config stays as it is.
 
-    - `mask_ratio`: share of hidden patches, `config.mask_ratio` at first.
-    - `decoder_keep`: share of the hidden patches that the decoder reconstructs (a random subset, chosen by the noise);
-      1.0 is MAE. It acts in training mode only, as dropout does.
+    - `mask_ratio`: fraction of masked patches, `config.mask_ratio` at first.
+    - `decoder_keep`: fraction of the masked patches that the decoder reconstructs (a random subset, chosen by the
+      noise); 1.0 is MAE. It acts in training mode only, as dropout does.
     """
 
     accepts_loss_kwargs = False  # else the Trainer leaves the loss undivided under gradient accumulation
@@ -138,20 +138,20 @@ class DailyMAEForPreTraining(ViTMAEForPreTraining):
         return_logits: bool | None = None,
         interpolate_pos_encoding: bool | None = None,
     ) -> ViTMAEForPreTrainingOutput:
-        """MAE's loss: mean squared error on the hidden patches, each normalised by its own mean and variance.
+        """MAE's loss: mean squared error on the masked patches, each normalised by its own mean and variance.
 
         Args:
             pixel_values: (B, 3, S, S) float; any S that the patch size divides. Positions follow from S.
-            noise: (B, N), N = (S / patch_size)**2; the patches with the lowest values are shown. Drawn from torch's
+            noise: (B, N), N = (S / patch_size)**2; the patches with the lowest values stay visible. Drawn from torch's
                 generator when not given.
             mask_ratio: overrides `self.mask_ratio` for this call.
             return_logits: predict all patches and return `logits` (B, N, patch_size**2 * 3) as the stock model does.
-                False predicts the hidden patches only and returns None: the loss is the same, for less work. By
+                False predicts the masked patches only and returns None: the loss is the same, for less work. By
                 default logits are made in evaluation mode and not in training mode.
             interpolate_pos_encoding: accepted for callers of the stock model; every size is taken without it.
 
         Returns:
-            loss () float32, logits or None, mask (B, N) float32 with 1 for hidden, ids_restore (B, N) int64.
+            loss () float32, logits or None, mask (B, N) float32 with 1 for masked, ids_restore (B, N) int64.
 
         Raises:
             RecipeError: the image is not square or not a multiple of the patch size, or `mask_ratio` leaves nothing
@@ -180,8 +180,8 @@ class DailyMAEForPreTraining(ViTMAEForPreTraining):
             num_patches,
             all_patches=return_logits,
         )
-        hidden = _rows(patches, ids_shuffle[:, visible : visible + predicted]).float()
-        target = patch_targets(hidden, normalize=self.config.norm_pix_loss)
+        masked = _rows(patches, ids_shuffle[:, visible : visible + predicted]).float()
+        target = patch_targets(masked, normalize=self.config.norm_pix_loss)
         return ViTMAEForPreTrainingOutput(
             loss=F.mse_loss(predictions[:, -predicted:].float(), target),
             logits=_rows(predictions, ids_restore) if return_logits else None,
@@ -212,7 +212,7 @@ class DailyMAEForPreTraining(ViTMAEForPreTraining):
         return self.patchify(pixel_values)
 
     def _encode(self, patches: torch.Tensor, ids_keep: torch.Tensor | None) -> torch.Tensor:
-        """Raw patches, (B, V) indices to show (None: all) -> (B, 1 + V, hidden_size), before the final norm."""
+        """Raw patches, (B, V) indices of visible ones (None: all) -> (B, 1 + V, hidden_size), before the final norm."""
         embeddings = self.vit.embeddings
         positions = self._positions(stored_positions.ENCODER, patches.shape[1])
         if ids_keep is None:
