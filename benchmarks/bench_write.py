@@ -64,8 +64,6 @@ def warm_imports(writer: str) -> None:
     if writer == "ffcv":
         import ffcv.writer  # noqa: F401
     else:
-        import datasets  # noqa: F401
-
         import dailymae_hf.data.write  # noqa: F401
 
 

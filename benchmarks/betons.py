@@ -32,15 +32,12 @@ def write_ours(
     paths: list[Path], out: Path, mode: str, *, workers: int | None = None, quality: int = 90, transcode: str = "auto"
 ) -> None:
     """Write `paths` with write_beton in storage mode `mode`; JPEGs' coefficients are carried over where they can be."""
-    import datasets
-
     from dailymae_hf.data import write_beton
 
-    rows = {"image": [str(path) for path in paths], "label": [0] * len(paths)}
-    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["photograph"])})
-    source = datasets.Dataset.from_dict(rows, features=features)
+    listed = out.with_suffix(".csv")
+    listed.write_text("path,label\n" + "".join(f"{path.resolve()},photograph\n" for path in paths))
     write_beton(
-        source,
+        listed,
         out,
         mode=mode,
         max_resolution=500,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dailymae_hf._native import NO_SPACE, SIMD_LEVELS, check_status, declare, load
+from dailymae_hf._native import NO_SPACE, SIMD_LEVELS, UNSUPPORTED, check_status, declare, load
 from dailymae_hf.errors import DailyMAEError
 
 _COLORS = {1: "gray", 2: "ycc", 3: "rgb", 4: "cmyk", 5: "ycck"}
@@ -94,6 +94,7 @@ def _library() -> ctypes.CDLL:
         "dmae_pack_jpeg": [pointer, u64, pointer, u64, pointer],
         "dmae_pack_pixels": [pointer, i32, i32, i32, pointer, u64, pointer],
         "dmae_resize_bicubic": [pointer, i32, i32, pointer, i32, i32],
+        "dmae_jpeg_scale_down": [pointer, u64, i32, pointer, i32, i32],
         "dmae_unpack_to_jpeg": [pointer, u64, i32, pointer, u64, pointer],
         "dmae_packed_read_planes": [pointer, u64, u32, u32, pointer, i32, i32, pointer],
     }
@@ -209,6 +210,30 @@ def resize_bicubic(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     out = np.empty((size[1], size[0], 4), np.uint8)
     status = _library().dmae_resize_bicubic(pixels.ctypes.data, height, width, out.ctypes.data, size[1], size[0])
     check_status(status, f"{width} x {height} pixels to {size[0]} x {size[1]}")
+    return out
+
+
+def scale_down_jpeg(data: bytes, size: tuple[int, int], denominator: int) -> np.ndarray | None:
+    """A JPEG decoded and resized in one go: the pixels of Pillow's `draft` to 1 / denominator of its size and of its
+    `resize(size, BICUBIC)`.
+
+    Args:
+        data: a JPEG of gray or YCbCr.
+        size: (width, height) of the result, as stored: the EXIF orientation is not applied.
+        denominator: 1, 2, 4 or 8.
+
+    Returns:
+        uint8 (size[1], size[0], 4): red, green, blue, padding; None where the JPEG is of another colour or anything is
+        wrong with it, so that Pillow should be asked.
+
+    Raises:
+        DailyMAEError: a side is not positive, or the denominator is none of the four.
+    """
+    out = np.empty((size[1], size[0], 4), np.uint8)
+    status = _library().dmae_jpeg_scale_down(data, len(data), denominator, out.ctypes.data, size[1], size[0])
+    if status == UNSUPPORTED:
+        return None
+    check_status(status, f"JPEG of {len(data)} bytes to {size[0]} x {size[1]} at 1/{denominator}")
     return out
 
 

@@ -105,6 +105,12 @@ DMAE_API int32_t dmae_pack_pixels(const uint8_t *rgbx, int32_t height, int32_t w
 DMAE_API int32_t dmae_resize_bicubic(const uint8_t *src, int32_t height, int32_t width, uint8_t *dst,
                                      int32_t out_height, int32_t out_width);
 
+/* A JPEG decoded as Pillow decodes it, by libjpeg at 1/denominator (1, 2, 4 or 8) of its size, and resized as
+ * dmae_resize_bicubic does, without turning it upright. DMAE_UNSUPPORTED: of another colour than gray and YCbCr, or
+ * libjpeg finds anything wrong with it; a caller then asks another decoder. */
+DMAE_API int32_t dmae_jpeg_scale_down(const uint8_t *src, uint64_t size, int32_t denominator, uint8_t *dst,
+                                      int32_t out_height, int32_t out_width);
+
 /* The DMAE_SIMD_* level that this machine would use under `cap`. */
 DMAE_API int32_t dmae_simd_level(int32_t cap);
 

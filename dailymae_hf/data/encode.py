@@ -30,7 +30,7 @@ from dailymae_hf.data.image_fault import images_fault
 from dailymae_hf.data.modes import MODES
 from dailymae_hf.data.modes.storage_mode import StorageMode
 from dailymae_hf.data.pixel_statistics import Moments, image_hash, image_moments
-from dailymae_hf.data.pixels import four_byte_pixels
+from dailymae_hf.data.pixels import Pixels
 from dailymae_hf.data.sixteen_bit import load_rounded, to_eight_bits
 from dailymae_hf.data.sources.image_source import StoredImage, read_image
 from dailymae_hf.errors import CorruptSampleError, RecipeError
@@ -40,6 +40,9 @@ TRANSCODE = ("auto", "always", "never")
 _MAX_SIDE = 65535  # the container keeps sides in 16 bits
 _WHITE = (255, 255, 255, 255)
 _JPEG_START = b"\xff\xd8\xff"
+# Several images in one file, which Pillow then decodes in another way, and an orientation outside of EXIF.
+_PILLOWS_OWN = (b"MPF\0", b"tiff:Orientation")
+_MOST_PIXELS = 1 << 26  # of images that the kernel decodes
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
@@ -135,15 +138,39 @@ def _encode(data: bytes, index: int, options: EncodeOptions, content_hash: int |
         carried = _carry_over(data, index, options, content_hash)
         if carried is not None:
             return carried
-    with images_fault():
-        rgb, final = _decode(data, options)
-    if rgb.size != final:
-        rgb = _resize(rgb, final)
-    if max(rgb.size) > _MAX_SIDE:
-        raise CorruptSampleError(f"{rgb.size[0]}x{rgb.size[1]} pixels: a side of over {_MAX_SIDE} needs max_resolution")
-    moments = None if content_hash is None else image_moments(rgb, content_hash)
-    mode = options.mode_of(index, rgb.width * rgb.height * 3)
-    return Encoded(mode.number, rgb.width, rgb.height, mode.from_pixels(rgb, options.quality), False, moments)
+    pixels = _scale_down_jpeg(data, options)
+    if pixels is None:
+        with images_fault():
+            rgb, final = _decode(data, options)
+        pixels = Pixels(rgb)
+        if rgb.size != final:
+            pixels = Pixels(codec.resize_bicubic(pixels.array, final))
+    width, height = pixels.width, pixels.height
+    if max(width, height) > _MAX_SIDE:
+        raise CorruptSampleError(f"{width}x{height} pixels: a side of over {_MAX_SIDE} needs max_resolution")
+    moments = None if content_hash is None else image_moments(pixels.image, content_hash)
+    mode = options.mode_of(index, width * height * 3)
+    return Encoded(mode.number, width, height, mode.from_pixels(pixels, options.quality), False, moments)
+
+
+def _scale_down_jpeg(data: bytes, options: EncodeOptions) -> Pixels | None:
+    """What `_decode` and the resize make of a JPEG that is too large, without a stop on the way; None where Pillow has
+    to decode it: it is small enough, turned, of rare colours, or has faults that Pillow may forgive."""
+    if options.max_resolution is None or not data.startswith(_JPEG_START):
+        return None
+    if any(mark in data for mark in _PILLOWS_OWN):
+        return None
+    try:
+        header = codec.jpeg_header(data)
+    except CorruptSampleError:
+        return None
+    size = header.width, header.height
+    final = _final_size(size, options.max_resolution)
+    if size == final or header.orientation != 1 or header.width * header.height > _MOST_PIXELS:
+        return None
+    reduction = min(size[0] // (2 * final[0]), size[1] // (2 * final[1]))
+    scaled = codec.scale_down_jpeg(data, final, next((whole for whole in (8, 4, 2) if reduction >= whole), 1))
+    return None if scaled is None else Pixels(scaled)
 
 
 def _decode(data: bytes, options: EncodeOptions) -> tuple[Image.Image, tuple[int, int]]:
@@ -163,11 +190,6 @@ def _decode(data: bytes, options: EncodeOptions) -> tuple[Image.Image, tuple[int
 
 def _orientation(image: Image.Image) -> int:
     return image.getexif().get(ExifTags.Base.Orientation, 1)
-
-
-def _resize(rgb: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Pillow's `rgb.resize(size, BICUBIC)`, several times faster."""
-    return Image.frombytes("RGB", size, codec.resize_bicubic(four_byte_pixels(rgb), size).tobytes(), "raw", "RGBX")
 
 
 def _carry_over(data: bytes, index: int, options: EncodeOptions, content_hash: int | None) -> Encoded | None:

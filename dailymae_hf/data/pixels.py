@@ -1,9 +1,28 @@
-"""Pillow's images as arrays."""
+"""The pixels of one RGB image, as Pillow holds them or as the kernel does; each is made of the other when asked for."""
+
+from functools import cached_property
 
 import numpy as np
 from PIL import Image
 
 
-def four_byte_pixels(rgb: Image.Image) -> np.ndarray:
-    """uint8 (height, width, 4) of an RGB image: as Pillow keeps it in memory, the fourth byte is padding."""
-    return np.frombuffer(rgb.tobytes("raw", "RGBX"), np.uint8).reshape(rgb.height, rgb.width, 4)
+class Pixels:
+    """An upright image of 8-bit RGB, from a Pillow image or from an array as `array` is."""
+
+    def __init__(self, source: Image.Image | np.ndarray) -> None:
+        if isinstance(source, np.ndarray):
+            self.array = source
+            self.width, self.height = source.shape[1], source.shape[0]
+        else:
+            self.image = source
+            self.width, self.height = source.size
+
+    @cached_property
+    def image(self) -> Image.Image:
+        """Mode RGB."""
+        return Image.frombytes("RGB", (self.width, self.height), self.array.tobytes(), "raw", "RGBX")
+
+    @cached_property
+    def array(self) -> np.ndarray:
+        """uint8 (height, width, 4): red, green, blue, padding."""
+        return np.frombuffer(self.image.tobytes("raw", "RGBX"), np.uint8).reshape(self.height, self.width, 4)

@@ -77,3 +77,46 @@ def test_sizes_that_no_sample_can_have_are_refused():
         codec.pack_pixels(row, 90)
     with pytest.raises(CorruptSampleError, match="does not read"):
         codec.pack_pixels(np.zeros((8200, 8200, 4), np.uint8), 90)
+
+
+# ---- JPEGs scaled down
+
+
+SAVED = {
+    "4:2:0": {},
+    "4:4:4": {"subsampling": 0},
+    "4:2:2": {"subsampling": 1},
+    "progressive": {"progressive": True},
+    "restart markers": {"restart_marker_blocks": 3},
+}
+
+
+@pytest.mark.parametrize("kind", [*SAVED, "gray"])
+@pytest.mark.parametrize("size", [(299, 200), (150, 100), (61, 40), (20, 13), (1, 1), (300, 200)])
+def test_jpegs_are_scaled_down_as_pillow_does(kind: str, size: tuple[int, int], photographs) -> None:
+    """To every size a writer asks for, from the reduction that `draft` chooses for it."""
+    image = photographs[0][1].resize((301, 201))
+    buffer = io.BytesIO()
+    (image.convert("L") if kind == "gray" else image).save(buffer, "JPEG", quality=85, **SAVED.get(kind, {}))
+    drafted = Image.open(buffer)
+    drafted.draft(None, (2 * size[0], 2 * size[1]))
+    denominator = round(301 / drafted.width)
+    expected = np.asarray(drafted.convert("RGB").resize(size, Image.Resampling.BICUBIC))
+    found = codec.scale_down_jpeg(buffer.getvalue(), size, denominator)
+    assert found is not None
+    np.testing.assert_array_equal(found[..., :3], expected)
+
+
+def test_jpegs_that_pillow_has_to_decode(photographs) -> None:
+    """Other colours, and whatever is damaged: the caller asks Pillow, whose verdict counts."""
+    buffer = io.BytesIO()
+    photographs[0][1].resize((64, 48)).convert("CMYK").save(buffer, "JPEG")
+    assert codec.scale_down_jpeg(buffer.getvalue(), (16, 12), 1) is None
+    buffer = io.BytesIO()
+    photographs[0][1].resize((64, 48)).save(buffer, "JPEG")
+    data = buffer.getvalue()
+    for damaged in (data[: len(data) // 2], data[:-40] + b"\xff" * 38 + data[-2:], b"\xff\xd8\xff", b"junk"):
+        assert codec.scale_down_jpeg(damaged, (16, 12), 1) is None
+    for wrong in ({"size": (0, 12)}, {"denominator": 3}):
+        with pytest.raises(DailyMAEError):
+            codec.scale_down_jpeg(data, **{"size": (16, 12), "denominator": 1, **wrong})

@@ -1,13 +1,82 @@
-/* The bicubic resize of bicubic.h as loops that compilers vectorise. */
+/* The bicubic resize of bicubic.h: sums of weighted rows, DMAE_BICUBIC_BLOCK bytes at a time. Both passes are that: the
+ * first on the pixels of several rows side by side. */
+
+#ifdef V_BYTES
+
+/* A weight of 23 bits is two of 16, for instructions that multiply 16 bits and add pairs. */
+enum { BICUBIC_LOW = 11 };
+
+/* Two weights as the instruction has them; of their upper or lower bits. */
+DMAE_INLINE int32_t bicubic_pair(int32_t first, int32_t second) {
+    return (int32_t)((uint32_t)(uint16_t)first | (uint32_t)second << 16);
+}
+
+typedef struct bicubic_sums {
+    v_reg high[4], low[4];
+} bicubic_sums;
+
+/* Samples of two rows, V_BYTES of each, with their weights. */
+DMAE_INLINE void bicubic_add(bicubic_sums *s, v_reg a, v_reg b, int32_t first, int32_t second) {
+    const v_reg zero = v_zero();
+    const v_reg high = v_splat32(bicubic_pair(first >> BICUBIC_LOW, second >> BICUBIC_LOW));
+    const v_reg low = v_splat32(bicubic_pair(first & ((1 << BICUBIC_LOW) - 1), second & ((1 << BICUBIC_LOW) - 1)));
+    const v_reg halves[2] = {v_zip_low8(a, b), v_zip_high8(a, b)};
+    for (int k = 0; k < 4; k++) {
+        const v_reg pairs = k & 1 ? v_zip_high8(halves[k / 2], zero) : v_zip_low8(halves[k / 2], zero);
+        s->high[k] = v_madd16_to(s->high[k], pairs, high);
+        s->low[k] = v_madd16_to(s->low[k], pairs, low);
+    }
+}
+
+DMAE_INLINE v_reg bicubic_levels(const bicubic_sums *s) {
+    v_reg level[4];
+    for (int k = 0; k < 4; k++)
+        level[k] = v_sra32(v_add32(v_sll32(s->high[k], BICUBIC_LOW), s->low[k]), DMAE_BICUBIC_BITS);
+    return v_packus16(v_packs32(level[0], level[1]), v_packs32(level[2], level[3]));
+}
+
+/* `count` rows of DMAE_BICUBIC_BLOCK samples, `step` bytes apart, times their weights. */
+DMAE_INLINE void bicubic_block(const uint8_t *src, size_t step, const int32_t *weight, int32_t count, uint8_t *dst) {
+    for (int at = 0; at < DMAE_BICUBIC_BLOCK; at += V_BYTES) {
+        const uint8_t *row = src + at;
+        bicubic_sums s;
+        for (int k = 0; k < 4; k++) {
+            s.high[k] = v_zero();
+            s.low[k] = v_splat32(1 << (DMAE_BICUBIC_BITS - 1));
+        }
+        int32_t t = 0;
+        for (; t + 1 < count; t += 2, row += 2 * step)
+            bicubic_add(&s, v_load(row), v_load(row + step), weight[t], weight[t + 1]);
+        if (t < count)
+            bicubic_add(&s, v_load(row), v_zero(), weight[t], 0);
+        v_store(dst + at, bicubic_levels(&s));
+    }
+}
+
+#else
 
 DMAE_INLINE uint8_t bicubic_level(int32_t sum) {
     sum >>= DMAE_BICUBIC_BITS;
     return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
+DMAE_INLINE void bicubic_block(const uint8_t *restrict src, size_t step, const int32_t *restrict weight, int32_t count,
+                               uint8_t *restrict dst) {
+    int32_t sums[DMAE_BICUBIC_BLOCK];
+    for (int k = 0; k < DMAE_BICUBIC_BLOCK; k++)
+        sums[k] = 1 << (DMAE_BICUBIC_BITS - 1);
+    for (int32_t t = 0; t < count; t++, src += step)
+        for (int k = 0; k < DMAE_BICUBIC_BLOCK; k++)
+            sums[k] += src[k] * weight[t];
+    for (int k = 0; k < DMAE_BICUBIC_BLOCK; k++)
+        dst[k] = bicubic_level(sums[k]);
+}
+
+#endif
+
 /* The pixels of DMAE_BICUBIC_ROWS rows side by side, so that one weight serves them all. */
 DMAE_INLINE void bicubic_fill_strip(const uint8_t *src, int32_t rows, int32_t width, uint8_t *restrict strip) {
-    for (int32_t r = 0; r < DMAE_BICUBIC_ROWS; r++) { /* the last row again, where there is no eighth */
+    for (int32_t r = 0; r < DMAE_BICUBIC_ROWS; r++) { /* the last row again, where there are no more */
         const uint8_t *restrict row = src + (size_t)(r < rows ? r : rows - 1) * (size_t)width * DMAE_BICUBIC_CHANNELS;
         for (int32_t x = 0; x < width; x++)
             memcpy(strip + (size_t)(x * DMAE_BICUBIC_ROWS + r) * DMAE_BICUBIC_CHANNELS,
@@ -15,48 +84,31 @@ DMAE_INLINE void bicubic_fill_strip(const uint8_t *src, int32_t rows, int32_t wi
     }
 }
 
-/* One output of DMAE_BICUBIC_ROWS rows. */
-DMAE_INLINE void bicubic_across(const uint8_t *restrict strip, const int32_t *restrict weight, int32_t count,
-                                uint8_t *restrict pixels) {
-    int32_t sums[DMAE_BICUBIC_ROWS * DMAE_BICUBIC_CHANNELS];
-    for (int k = 0; k < DMAE_BICUBIC_ROWS * DMAE_BICUBIC_CHANNELS; k++)
-        sums[k] = 1 << (DMAE_BICUBIC_BITS - 1);
-    for (int32_t t = 0; t < count; t++, strip += DMAE_BICUBIC_ROWS * DMAE_BICUBIC_CHANNELS)
-        for (int k = 0; k < DMAE_BICUBIC_ROWS * DMAE_BICUBIC_CHANNELS; k++)
-            sums[k] += strip[k] * weight[t];
-    for (int k = 0; k < DMAE_BICUBIC_ROWS * DMAE_BICUBIC_CHANNELS; k++)
-        pixels[k] = bicubic_level(sums[k]);
-}
-
-/* One row of sums over rows. */
-DMAE_INLINE void bicubic_down(const int32_t *weight, int32_t count, const uint8_t *src, size_t stride,
-                              int32_t *restrict sums, uint8_t *restrict dst) {
-    for (size_t x = 0; x < stride; x++)
-        sums[x] = 1 << (DMAE_BICUBIC_BITS - 1);
-    for (int32_t t = 0; t < count; t++, src += stride) {
-        const uint8_t *restrict row = src;
-        for (size_t x = 0; x < stride; x++)
-            sums[x] += row[x] * weight[t];
-    }
-    for (size_t x = 0; x < stride; x++)
-        dst[x] = bicubic_level(sums[x]);
-}
-
-static void bicubic(const dmae_bicubic_job *j, const uint8_t *src, int32_t height, int32_t width, uint8_t *dst) {
+static void bicubic_across(const dmae_bicubic_job *j, const uint8_t *src, int32_t y, int32_t rows) {
     const size_t stride = DMAE_BICUBIC_CHANNELS * (size_t)j->out_width;
-    for (int32_t y = 0; y < height; y += DMAE_BICUBIC_ROWS) {
-        const int32_t rows = height - y < DMAE_BICUBIC_ROWS ? height - y : DMAE_BICUBIC_ROWS;
-        bicubic_fill_strip(src + DMAE_BICUBIC_CHANNELS * (size_t)y * (size_t)width, rows, width, j->strip);
-        for (int32_t i = 0; i < j->out_width; i++) {
-            uint8_t pixels[DMAE_BICUBIC_ROWS * DMAE_BICUBIC_CHANNELS];
-            bicubic_across(j->strip + (size_t)j->x.start[i] * DMAE_BICUBIC_ROWS * DMAE_BICUBIC_CHANNELS,
-                           j->x.weight + (size_t)i * (size_t)j->x.most, j->x.count[i], pixels);
-            for (int32_t r = 0; r < rows; r++)
-                memcpy(j->rows + (size_t)(y + r) * stride + DMAE_BICUBIC_CHANNELS * (size_t)i,
-                       pixels + DMAE_BICUBIC_CHANNELS * r, DMAE_BICUBIC_CHANNELS);
+    bicubic_fill_strip(src, rows, j->width, j->strip);
+    for (int32_t i = 0; i < j->out_width; i++) {
+        uint8_t pixels[DMAE_BICUBIC_BLOCK];
+        bicubic_block(j->strip + (size_t)j->x.start[i] * DMAE_BICUBIC_BLOCK, DMAE_BICUBIC_BLOCK,
+                      j->x.weight + (size_t)i * (size_t)j->x.most, j->x.count[i], pixels);
+        for (int32_t r = 0; r < rows; r++)
+            memcpy(j->rows + (size_t)(y + r) * stride + DMAE_BICUBIC_CHANNELS * (size_t)i,
+                   pixels + DMAE_BICUBIC_CHANNELS * r, DMAE_BICUBIC_CHANNELS);
+    }
+}
+
+static void bicubic_down(const dmae_bicubic_job *j, uint8_t *dst) {
+    const size_t stride = DMAE_BICUBIC_CHANNELS * (size_t)j->out_width;
+    for (int32_t y = 0; y < j->out_height; y++, dst += stride) {
+        const uint8_t *src = j->rows + (size_t)j->y.start[y] * stride;
+        const int32_t *weight = j->y.weight + (size_t)y * (size_t)j->y.most;
+        size_t x = 0;
+        for (; x + DMAE_BICUBIC_BLOCK <= stride; x += DMAE_BICUBIC_BLOCK)
+            bicubic_block(src + x, stride, weight, j->y.count[y], dst + x);
+        if (x < stride) { /* `rows` goes on for a block behind its end */
+            uint8_t pixels[DMAE_BICUBIC_BLOCK];
+            bicubic_block(src + x, stride, weight, j->y.count[y], pixels);
+            memcpy(dst + x, pixels, stride - x);
         }
     }
-    for (int32_t y = 0; y < j->out_height; y++)
-        bicubic_down(j->y.weight + (size_t)y * (size_t)j->y.most, j->y.count[y],
-                     j->rows + (size_t)j->y.start[y] * stride, stride, j->sums, dst + (size_t)y * stride);
 }

@@ -1,6 +1,5 @@
 /* Whole images scaled down for a writer: Pillow's BICUBIC with antialiasing, byte for byte (its Resample.c: the same
- * weights and fractions; rows first, as it does wherever both sides shrink alike), in loops that compilers vectorise.
- * Pixels have four bytes. */
+ * weights and fractions; rows first, as it does wherever both sides shrink alike). Pixels have four bytes. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,25 +45,38 @@ static int weights_make(dmae_bicubic_weights *w, int32_t in, int32_t out) {
     return w->start && fraction ? DMAE_OK : DMAE_OUT_OF_MEMORY;
 }
 
+int dmae_bicubic_open(dmae_bicubic_job *j, int32_t height, int32_t width, int32_t out_height, int32_t out_width) {
+    *j = (dmae_bicubic_job){.height = height, .width = width, .out_height = out_height, .out_width = out_width};
+    if (height < 1 || width < 1 || out_height < 1 || out_width < 1)
+        return DMAE_BAD_ARGUMENT;
+    int status = weights_make(&j->x, width, out_width);
+    if (status == DMAE_OK)
+        status = weights_make(&j->y, height, out_height);
+    j->rows = malloc((size_t)height * (size_t)out_width * DMAE_BICUBIC_CHANNELS + DMAE_BICUBIC_BLOCK);
+    j->strip = malloc((size_t)width * DMAE_BICUBIC_BLOCK);
+    return j->rows && j->strip ? status : DMAE_OUT_OF_MEMORY;
+}
+
+void dmae_bicubic_close(dmae_bicubic_job *j) {
+    free(j->strip);
+    free(j->rows);
+    free(j->y.start);
+    free(j->x.start);
+}
+
 int32_t dmae_resize_bicubic(const uint8_t *src, int32_t height, int32_t width, uint8_t *dst, int32_t out_height,
                             int32_t out_width) {
-    dmae_bicubic_job j = {.out_width = out_width, .out_height = out_height};
-    if (!src || !dst || height < 1 || width < 1 || out_height < 1 || out_width < 1)
+    const dmae_target *target = dmae_target_for(DMAE_SIMD_AUTO);
+    dmae_bicubic_job j;
+    if (!src || !dst)
         return DMAE_BAD_ARGUMENT;
-    int status = weights_make(&j.x, width, out_width);
-    if (status == DMAE_OK)
-        status = weights_make(&j.y, height, out_height);
-    j.rows = malloc((size_t)height * (size_t)out_width * DMAE_BICUBIC_CHANNELS);
-    j.sums = malloc((size_t)out_width * DMAE_BICUBIC_CHANNELS * sizeof *j.sums);
-    j.strip = malloc((size_t)width * DMAE_BICUBIC_ROWS * DMAE_BICUBIC_CHANNELS);
-    if (!j.rows || !j.sums || !j.strip)
-        status = DMAE_OUT_OF_MEMORY;
-    if (status == DMAE_OK)
-        dmae_target_for(DMAE_SIMD_AUTO)->bicubic(&j, src, height, width, dst);
-    free(j.strip);
-    free(j.sums);
-    free(j.rows);
-    free(j.y.start);
-    free(j.x.start);
+    const int status = dmae_bicubic_open(&j, height, width, out_height, out_width);
+    if (status == DMAE_OK) {
+        for (int32_t y = 0; y < height; y += DMAE_BICUBIC_ROWS)
+            target->bicubic_across(&j, src + DMAE_BICUBIC_CHANNELS * (size_t)y * (size_t)width, y,
+                                   height - y < DMAE_BICUBIC_ROWS ? height - y : DMAE_BICUBIC_ROWS);
+        target->bicubic_down(&j, dst);
+    }
+    dmae_bicubic_close(&j);
     return status;
 }

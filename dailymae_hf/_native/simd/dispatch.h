@@ -23,7 +23,8 @@ struct dmae_target {
     const dmae_resampler *resampler; /* NULL: plain C */
     dmae_fill_weights *fill_weights;
     /* Writers. */
-    dmae_bicubic *bicubic;
+    dmae_bicubic_across *bicubic_across;
+    dmae_bicubic_down *bicubic_down;
     dmae_compress *compress;
 };
 

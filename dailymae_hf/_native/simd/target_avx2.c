@@ -32,7 +32,8 @@ static const dmae_target target = {.level = DMAE_SIMD_AVX2,
                                    .blocks_side_by_side = 1,
                                    .resampler = &resample,
                                    .fill_weights = weights_fill,
-                                   .bicubic = bicubic,
+                                   .bicubic_across = bicubic_across,
+                                   .bicubic_down = bicubic_down,
                                    .compress = compress};
 const dmae_target *const dmae_target_avx2 = &target;
 

@@ -19,6 +19,7 @@ static const dmae_target target = {.level = DMAE_SIMD_SCALAR,
                                    .blocks_side_by_side = DMAE_LANES,
                                    .resampler = NULL,
                                    .fill_weights = weights_fill,
-                                   .bicubic = bicubic,
+                                   .bicubic_across = bicubic_across,
+                                   .bicubic_down = bicubic_down,
                                    .compress = compress};
 const dmae_target *const dmae_target_scalar = &target;

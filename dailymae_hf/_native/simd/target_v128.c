@@ -37,7 +37,8 @@ static const dmae_target target = {.level = DMAE_SIMD_V128,
                                    .blocks_side_by_side = 1,
                                    .resampler = &resample,
                                    .fill_weights = weights_fill,
-                                   .bicubic = bicubic,
+                                   .bicubic_across = bicubic_across,
+                                   .bicubic_down = bicubic_down,
                                    .compress = compress};
 const dmae_target *const dmae_target_v128 = &target;
 

@@ -4,7 +4,7 @@
  *   v_zero, v_splat16, v_splat32, v_splat8;   v_repeat32(a, b, c, d), v_load_repeated(p): the same in every lane
  *   v_xor                                bits
  *   v_add16, v_add32, v_sub32            wrapping;   v_adds16, v_subs16: saturating
- *   v_sra16(v, n), v_sra32(v, n)         arithmetic shifts to the right, n a constant
+ *   v_sra16(v, n), v_sra32(v, n)         arithmetic shifts to the right, n a constant;   v_sll32: to the left
  *   v_mullo16                            the lower 16 bits;   v_mulhrs16: a * b / 2^15, rounded
  *   v_madd8(u8, s8), v_madd16(a, b)      sums of products of neighbours, 16 and 32 bits wide;
  *   v_madd16_to(sum, a, b)               the latter added to a sum
@@ -49,6 +49,7 @@ typedef v_lane v_reg;
 #define v_sub32 _mm_sub_epi32
 #define v_sra16(v, n) _mm_srai_epi16(v, n)
 #define v_sra32(v, n) _mm_srai_epi32(v, n)
+#define v_sll32(v, n) _mm_slli_epi32(v, n)
 #define v_mullo16 _mm_mullo_epi16
 #define v_mulhrs16 _mm_mulhrs_epi16
 #define v_madd8 _mm_maddubs_epi16
@@ -89,6 +90,7 @@ static inline void v_store_halves(v_reg v, uint8_t *lower, uint8_t *upper) {
 #define v_sub32(a, b) V_OF_S32(vsubq_s32(V_S32(a), V_S32(b)))
 #define v_sra16(v, n) V_OF_S16(vshrq_n_s16(V_S16(v), n))
 #define v_sra32(v, n) V_OF_S32(vshrq_n_s32(V_S32(v), n))
+#define v_sll32(v, n) V_OF_S32(vshlq_n_s32(V_S32(v), n))
 #define v_mullo16(a, b) V_OF_S16(vmulq_s16(V_S16(a), V_S16(b)))
 #define v_mulhrs16(a, b) V_OF_S16(vqrdmulhq_s16(V_S16(a), V_S16(b)))
 #define v_packs32(a, b) V_OF_S16(vcombine_s16(vqmovn_s32(V_S32(a)), vqmovn_s32(V_S32(b))))

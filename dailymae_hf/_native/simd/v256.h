@@ -24,6 +24,7 @@ typedef __m256i v_reg;
 #define v_sub32 _mm256_sub_epi32
 #define v_sra16(v, n) _mm256_srai_epi16(v, n)
 #define v_sra32(v, n) _mm256_srai_epi32(v, n)
+#define v_sll32(v, n) _mm256_slli_epi32(v, n)
 #define v_mullo16 _mm256_mullo_epi16
 #define v_mulhrs16 _mm256_mulhrs_epi16
 #define v_madd8 _mm256_maddubs_epi16

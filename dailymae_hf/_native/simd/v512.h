@@ -33,6 +33,7 @@ typedef __m512i v_reg;
 #define v_sub32 _mm512_sub_epi32
 #define v_sra16(v, n) _mm512_srai_epi16(v, n)
 #define v_sra32(v, n) _mm512_srai_epi32(v, n)
+#define v_sll32(v, n) _mm512_slli_epi32(v, n)
 #define v_sll16(v, n) _mm512_slli_epi16(v, n)
 #define v_mullo16 _mm512_mullo_epi16
 #define v_mulhrs16 _mm512_mulhrs_epi16

@@ -24,6 +24,7 @@ from dailymae_hf.data.beton import MODE_DCT, PACKED_FIELD_MAGIC
 from dailymae_hf.data.encode import to_rgb
 from dailymae_hf.data.ffcv_ext.operations import CropDecode
 from dailymae_hf.data.modes import MODES
+from dailymae_hf.data.pixels import Pixels
 
 ImageLike = bytes | Image.Image | np.ndarray
 
@@ -85,4 +86,4 @@ class PackedDCTField(Field):
             image = Image.fromarray(image)
         elif not isinstance(image, Image.Image):
             raise TypeError(f"an image must be the bytes of a JPEG, a Pillow image or an array, got {type(image)}")
-        return MODES["dct"].from_pixels(to_rgb(image), self.quality)
+        return MODES["dct"].from_pixels(Pixels(to_rgb(image)), self.quality)

@@ -2,11 +2,10 @@
 
 import io
 
-from PIL import Image
-
 from dailymae_hf._native import codec
 from dailymae_hf.data.image_fault import images_fault
 from dailymae_hf.data.modes.storage_mode import StorageMode
+from dailymae_hf.data.pixels import Pixels
 
 _RESTART_MCUS = 2  # 4:2:0 MCUs between restart markers, as codec.restart_jpeg puts them
 
@@ -16,10 +15,10 @@ class JpgMode(StorageMode):
     number = 0
     field_magic = None
 
-    def from_pixels(self, rgb: Image.Image, quality: int) -> bytes:
+    def from_pixels(self, pixels: Pixels, quality: int) -> bytes:
         buffer = io.BytesIO()
         with images_fault():
-            rgb.save(buffer, "JPEG", quality=quality, subsampling="4:2:0", restart_marker_blocks=_RESTART_MCUS)
+            pixels.image.save(buffer, "JPEG", quality=quality, subsampling="4:2:0", restart_marker_blocks=_RESTART_MCUS)
         return buffer.getvalue()
 
     def from_jpeg(self, jpeg: bytes) -> bytes:

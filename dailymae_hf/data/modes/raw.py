@@ -1,8 +1,7 @@
 """Mode raw: the pixels themselves, red, green and blue, row by row."""
 
-from PIL import Image
-
 from dailymae_hf.data.modes.storage_mode import StorageMode
+from dailymae_hf.data.pixels import Pixels
 
 
 class RawMode(StorageMode):
@@ -10,8 +9,8 @@ class RawMode(StorageMode):
     number = 1
     field_magic = None
 
-    def from_pixels(self, rgb: Image.Image, quality: int) -> bytes:
-        return rgb.tobytes()
+    def from_pixels(self, pixels: Pixels, quality: int) -> bytes:
+        return pixels.image.tobytes()
 
     def from_jpeg(self, jpeg: bytes) -> None:
         return None

@@ -2,7 +2,7 @@
 
 from typing import Literal, Protocol
 
-from PIL import Image
+from dailymae_hf.data.pixels import Pixels
 
 
 class StorageMode(Protocol):
@@ -13,8 +13,8 @@ class StorageMode(Protocol):
     field_magic: bytes | None
     """How the arguments of the custom field begin that alone may hold it; None: FFCV's own image field holds it."""
 
-    def from_pixels(self, rgb: Image.Image, quality: int) -> bytes:
-        """The stored bytes of an RGB image; `quality` is libjpeg's, for modes that compress. Raises CorruptSampleError
+    def from_pixels(self, pixels: Pixels, quality: int) -> bytes:
+        """The stored bytes of an image; `quality` is libjpeg's, for modes that compress. Raises CorruptSampleError
         where the image is none that the mode can hold."""
 
     def from_jpeg(self, jpeg: bytes) -> bytes | None:
