@@ -1,4 +1,4 @@
-/* JPEG -> pixels of a smaller size, for a writer: decoded by libjpeg row by row, and each row narrowed while it is still
+/* JPEG -> pixels of a smaller size, for a writer: decoded by libjpeg row by row, each row narrowed while it is still
  * in the cache. The pixels are those of Pillow's decoder and its bicubic resize. */
 #include <setjmp.h>
 #include <stdio.h>
