@@ -25,7 +25,7 @@ T = TypeVar("T")
 WAITS = (5.0, 20.0, 60.0)
 
 
-def retried(
+def with_retries(
     action: Callable[[], T],
     what: str,
     *,
@@ -43,14 +43,14 @@ def retried(
         except Exception as raised:
             # The client's own wrapping of an upload that failed in one of its threads.
             error = raised.__cause__ if type(raised) is RuntimeError and raised.__cause__ else raised
-            if not may_pass(error) or number == len(waits):
+            if not is_transient(error) or number == len(waits):
                 raise explained(error, what) from error
             logger.warning("%s: %s; trying again in %g s", what, _reason(error), waits[number])
             pause(waits[number])
     raise AssertionError
 
 
-def may_pass(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the same request may succeed later: the network, a timeout, a server in trouble."""
     if isinstance(error, OfflineModeIsEnabled):
         return False
@@ -84,7 +84,7 @@ def explained(error: BaseException, what: str) -> BaseException:
         return HubError(f"{what}: the token in use may not do this; its owner has to have write access")
     if status == 404:
         return HubError(f"{what}: not there, or private and not this token's to see; {login}")
-    if isinstance(error, HfHubHTTPError | HFValidationError) or may_pass(error):
+    if isinstance(error, HfHubHTTPError | HFValidationError) or is_transient(error):
         return HubError(f"{what}: {_reason(error)}")
     return error
 

@@ -10,7 +10,7 @@ from huggingface_hub import DatasetCardData, HfApi
 from dailymae_hf.data.inspect import inspect_beton
 from dailymae_hf.errors import HubError
 from dailymae_hf.hub.card import environment, generated_headings
-from dailymae_hf.hub.client import commit, create_repository, remote_text, retried
+from dailymae_hf.hub.client import commit, create_repository, remote_text, with_retries
 from dailymae_hf.hub.handwritten import join_card, keep_handwritten
 from dailymae_hf.run_files import CARD_NAME
 
@@ -51,7 +51,7 @@ def push_dataset(
         given |= {INDEX_NAME: (json.dumps(known, indent=2) + "\n").encode(), CARD_NAME: card.encode()}
         return commit(api, name, given, message, repo_type="dataset")
 
-    return retried(attempt, what)
+    return with_retries(attempt, what)
 
 
 def _described(path: Path) -> dict[str, Any]:

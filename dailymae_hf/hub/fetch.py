@@ -8,7 +8,7 @@ from transformers import TrainingArguments
 
 from dailymae_hf.data.beton import open_beton
 from dailymae_hf.errors import BetonError, RecipeError
-from dailymae_hf.hub.client import WAITS, retried
+from dailymae_hf.hub.client import WAITS, with_retries
 
 SCHEME = "hf://"
 PREFIX = f"{SCHEME}datasets/"
@@ -53,7 +53,7 @@ def fetch_beton(address: str, *, only_cached: bool = False) -> str:
     def download() -> str:
         return hf_hub_download(repository, name, repo_type="dataset", revision=revision, local_files_only=only_cached)
 
-    path = retried(download, address, waits=() if only_cached else WAITS)
+    path = with_retries(download, address, waits=() if only_cached else WAITS)
     try:
         open_beton(path)
     except BetonError as error:

@@ -9,7 +9,7 @@ from huggingface_hub import HfApi
 
 from dailymae_hf.errors import HubError
 from dailymae_hf.hub.card import draw_pictures, generated_headings, model_card, read_facts
-from dailymae_hf.hub.client import WAITS, commit, create_repository, remote_text, retried
+from dailymae_hf.hub.client import WAITS, commit, create_repository, remote_text, with_retries
 from dailymae_hf.hub.files import ENCODER_FILES, MODEL_FILES, RECORD_FILES, matching
 from dailymae_hf.hub.handwritten import keep_handwritten
 from dailymae_hf.model.plain_vit import write_encoder_beside
@@ -43,7 +43,7 @@ def push_model(
         private: None leaves an existing repository as it is.
         license, base_model, results: see `model_card`.
         token: by default the one that `hf auth login` stored, or HF_TOKEN.
-        waits, pause: see `retried`.
+        waits, pause: see `with_retries`.
 
     Raises:
         HubError: the folder is no run's, or the Hub refuses or cannot be reached.
@@ -76,4 +76,4 @@ def push_model(
         (folder / FACTS_NAME).write_text(json.dumps(facts | {"repository": name}, indent=2) + "\n")
         return address
 
-    return retried(attempt, what, waits=waits, pause=pause)
+    return with_retries(attempt, what, waits=waits, pause=pause)

@@ -19,7 +19,7 @@ from dailymae_hf.downstream.trainer import ClassifierTrainer
 from dailymae_hf.hub.fetch import fetch_betons
 from dailymae_hf.recipe.downstream import EvaluationArguments, EvaluationRecipe
 from dailymae_hf.run_files import RECIPE_NAME, append_log
-from dailymae_hf.training.ranks import end_ranks
+from dailymae_hf.training.ranks import shutdown_distributed
 
 
 def build_trainer(recipe: EvaluationRecipe) -> ClassifierTrainer:
@@ -65,7 +65,7 @@ def run(recipe: EvaluationRecipe) -> list[Score]:
         for record in as_records(scores):
             append_log(folder, record)
         recipe.save(folder / RECIPE_NAME)
-    end_ranks(trainer.accelerator)
+    shutdown_distributed(trainer.accelerator)
     return scores
 
 

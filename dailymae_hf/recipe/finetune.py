@@ -8,12 +8,12 @@ from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.trainer import ClassifierTrainer
 from dailymae_hf.recipe.downstream import FinetuneRecipe
 from dailymae_hf.recipe.files import labelled_files_here
-from dailymae_hf.recipe.run_folder import keep_recipe, release
+from dailymae_hf.recipe.run_folder import finish_run, save_recipe
 from dailymae_hf.recipe.summary import scored
 from dailymae_hf.run_files import Result, scores_of
 from dailymae_hf.training.augment import Mixing, ThreeAugment
 from dailymae_hf.training.callbacks import LogFileCallback, ThroughputCallback
-from dailymae_hf.training.ranks import end_ranks
+from dailymae_hf.training.ranks import shutdown_distributed
 
 
 def build_trainer(recipe: FinetuneRecipe) -> ClassifierTrainer:
@@ -51,7 +51,7 @@ def build_trainer(recipe: FinetuneRecipe) -> ClassifierTrainer:
 
 def run(recipe: FinetuneRecipe) -> Result:
     trainer = build_trainer(recipe)
-    keep_recipe(trainer, recipe)
+    save_recipe(trainer, recipe)
     trainer.train(recipe.training.resume_from_checkpoint)
     scores = trainer.evaluate()
     result = Result(
@@ -68,9 +68,9 @@ def run(recipe: FinetuneRecipe) -> Result:
             "pooling": recipe.model.pooling,
         },
     )
-    release(trainer, recipe, result=result)
+    finish_run(trainer, recipe, result=result)
     trainer.close()
-    end_ranks(trainer.accelerator)
+    shutdown_distributed(trainer.accelerator)
     return result
 
 

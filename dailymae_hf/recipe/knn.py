@@ -8,7 +8,7 @@ from dailymae_hf.recipe.files import labelled_files_here
 from dailymae_hf.run_files import RECIPE_NAME, Result, append_log, write_result
 from dailymae_hf.training.knn import knn_accuracy
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
-from dailymae_hf.training.ranks import end_ranks
+from dailymae_hf.training.ranks import shutdown_distributed
 
 
 def run(recipe: KnnRecipe) -> Result:
@@ -50,7 +50,7 @@ def run(recipe: KnnRecipe) -> Result:
         write_result(folder, result)
         append_log(folder, result.scores)
         recipe.save(f"{folder}/{RECIPE_NAME}")
-    end_ranks(trainer.accelerator)
+    shutdown_distributed(trainer.accelerator)
     return result
 
 

@@ -11,11 +11,11 @@ from dailymae_hf.downstream.features import FeatureTable, as_it_is, collect_feat
 from dailymae_hf.downstream.probe import LinearProbe, LinearProbeTrainer
 from dailymae_hf.recipe.downstream import LinearProbeRecipe
 from dailymae_hf.recipe.files import labelled_files_here
-from dailymae_hf.recipe.run_folder import keep_recipe, release
+from dailymae_hf.recipe.run_folder import finish_run, save_recipe
 from dailymae_hf.recipe.summary import scored
 from dailymae_hf.run_files import Result, scores_of
 from dailymae_hf.training.callbacks import LogFileCallback, ThroughputCallback
-from dailymae_hf.training.ranks import end_ranks
+from dailymae_hf.training.ranks import shutdown_distributed
 
 
 def build_trainer(recipe: LinearProbeRecipe) -> LinearProbeTrainer:
@@ -74,7 +74,7 @@ def cache(trainer: LinearProbeTrainer, path: str) -> FeatureTable:
 
 def run(recipe: LinearProbeRecipe) -> Result:
     trainer = build_trainer(recipe)
-    keep_recipe(trainer, recipe)
+    save_recipe(trainer, recipe)
     trainer.train(recipe.training.resume_from_checkpoint)
     scores = trainer.evaluate()
     images = len(trainer.get_eval_dataloader().dataset)
@@ -93,8 +93,8 @@ def run(recipe: LinearProbeRecipe) -> Result:
             "pooling": recipe.model.pooling,
         },
     )
-    release(trainer, recipe, result=result, model=trainer.core_model.fold())
-    end_ranks(trainer.accelerator)
+    finish_run(trainer, recipe, result=result, model=trainer.core_model.fold())
+    shutdown_distributed(trainer.accelerator)
     return result
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from dailymae_hf.recipe.build import Setup
 from dailymae_hf.recipe.fit_at_start import fit_at_start
 from dailymae_hf.recipe.recipe import PretrainRecipe
-from dailymae_hf.recipe.run_folder import keep_recipe, release
-from dailymae_hf.training.ranks import end_ranks
+from dailymae_hf.recipe.run_folder import finish_run, save_recipe
+from dailymae_hf.training.ranks import shutdown_distributed
 
 
 def run(recipe: PretrainRecipe) -> Path:
@@ -14,10 +14,10 @@ def run(recipe: PretrainRecipe) -> Path:
     setup = Setup(recipe)
     recipe = fit_at_start(setup)
     trainer = setup.build_trainer(recipe)
-    keep_recipe(trainer, recipe)
+    save_recipe(trainer, recipe)
     trainer.train(recipe.training.resume_from_checkpoint)
-    folder = release(trainer, recipe)
-    end_ranks(trainer.accelerator)
+    folder = finish_run(trainer, recipe)
+    shutdown_distributed(trainer.accelerator)
     return folder
 
 

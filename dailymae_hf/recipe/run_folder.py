@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dailymae_hf.training.beton_trainer import BetonTrainer
 
 
-def keep_recipe(trainer: "BetonTrainer", recipe: Recipe) -> None:
+def save_recipe(trainer: "BetonTrainer", recipe: Recipe) -> None:
     """Before training: the resolved recipe goes into the output folder, and what it names on the Hub onto the card."""
     trainer.provenance = {"base_model": _base_model(recipe), "datasets": sorted(set(_datasets(recipe)))}
     if trainer.is_world_process_zero():
@@ -25,7 +25,7 @@ def keep_recipe(trainer: "BetonTrainer", recipe: Recipe) -> None:
         recipe.save(folder / RECIPE_NAME)
 
 
-def release(
+def finish_run(
     trainer: "BetonTrainer",
     recipe: Recipe,
     *,
@@ -37,7 +37,7 @@ def release(
     Called on every rank; returns the folder. `model` is saved instead of the trainer's where it is another one.
     """
     folder = Path(trainer.args.output_dir)
-    keep_recipe(trainer, recipe)
+    save_recipe(trainer, recipe)
     if trainer.is_world_process_zero() and result is not None:
         write_result(folder, result)
     if model is not None:

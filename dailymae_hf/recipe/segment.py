@@ -10,11 +10,11 @@ from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.masked_images import MaskedImages
 from dailymae_hf.downstream.segmentation import SegmentationTrainer, build_segmenter
 from dailymae_hf.recipe.downstream import SegmentationRecipe
-from dailymae_hf.recipe.run_folder import keep_recipe, release
+from dailymae_hf.recipe.run_folder import finish_run, save_recipe
 from dailymae_hf.recipe.summary import scored
 from dailymae_hf.run_files import Result, scores_of
 from dailymae_hf.training.callbacks import LogFileCallback, ThroughputCallback
-from dailymae_hf.training.ranks import end_ranks
+from dailymae_hf.training.ranks import shutdown_distributed
 
 
 def build_trainer(recipe: SegmentationRecipe) -> SegmentationTrainer:
@@ -48,7 +48,7 @@ def build_trainer(recipe: SegmentationRecipe) -> SegmentationTrainer:
 
 def run(recipe: SegmentationRecipe) -> Result:
     trainer = build_trainer(recipe)
-    keep_recipe(trainer, recipe)
+    save_recipe(trainer, recipe)
     trainer.train(recipe.training.resume_from_checkpoint)
     scores = trainer.evaluate()
     result = Result(
@@ -61,8 +61,8 @@ def run(recipe: SegmentationRecipe) -> Result:
         scores=scores_of(scores),
         details={"epochs": recipe.training.num_train_epochs, "image_size": trainer.core_model.config.image_size},
     )
-    release(trainer, recipe, result=result)
-    end_ranks(trainer.accelerator)
+    finish_run(trainer, recipe, result=result)
+    shutdown_distributed(trainer.accelerator)
     return result
 
 

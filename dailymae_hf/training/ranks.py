@@ -32,7 +32,7 @@ def check_all_ranks_are_here(world_size: int) -> None:
         )
 
 
-def end_ranks(accelerator: Accelerator) -> None:
+def shutdown_distributed(accelerator: Accelerator) -> None:
     """Wait until every rank has done its work, then end the process group on purpose."""
     accelerator.wait_for_everyone()
     accelerator.end_training()

@@ -8,7 +8,7 @@ from typing import Any
 from huggingface_hub import HfApi
 from transformers import TrainingArguments
 
-from dailymae_hf.hub.client import create_repository, may_pass, retried
+from dailymae_hf.hub.client import create_repository, is_transient, with_retries
 from dailymae_hf.hub.files import MODEL_FILES, RECORD_FILES, latest_reconstruction, matching
 from dailymae_hf.hub.uploads import Pause, Uploads, snapshot
 from dailymae_hf.run_files import RESULTS_NAME
@@ -49,13 +49,13 @@ class RunUploader:
         self._uploads = Uploads(self._upload)
         api = HfApi(token=token)
         try:
-            self.repository = retried(
+            self.repository = with_retries(
                 lambda: create_repository(api, self.repository, private=private),
                 f"push_to_hub, repository {self.repository}",
                 waits=(),
             )
         except Exception as error:
-            if error.__cause__ is None or not may_pass(error.__cause__):
+            if error.__cause__ is None or not is_transient(error.__cause__):
                 raise
             logger.warning("the Hub cannot be reached now (%s); the first push will try again", error)
 

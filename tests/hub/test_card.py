@@ -18,7 +18,7 @@ from dailymae_hf.errors import HubError
 from dailymae_hf.hub.card import model_card, write_card
 from dailymae_hf.model.image_processors import image_processor
 from dailymae_hf.recipe.recipe import load_recipe
-from dailymae_hf.recipe.run_folder import keep_recipe, release
+from dailymae_hf.recipe.run_folder import finish_run, save_recipe
 from dailymae_hf.run_files import Result, write_result
 from dailymae_hf.training.callbacks import LogFileCallback, OnlineProbeCallback, ThroughputCallback
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
@@ -49,9 +49,9 @@ def released(tmp_path_factory):
         eval_beton=validation(),
         callbacks=[ThroughputCallback(), LogFileCallback(), OnlineProbeCallback(bank=bank)],
     )
-    keep_recipe(trainer, recipe)
+    save_recipe(trainer, recipe)
     trainer.train()
-    return trainer, release(trainer, recipe)
+    return trainer, finish_run(trainer, recipe)
 
 
 def test_the_folder_holds_model_processor_recipe_card_and_log(released):

@@ -7,7 +7,7 @@ import pytest
 
 from dailymae_hf.cli.main import main
 from dailymae_hf.errors import HubError
-from dailymae_hf.hub.client import retried
+from dailymae_hf.hub.client import with_retries
 from dailymae_hf.hub.push import push_model
 from dailymae_hf.model.image_processors import image_processor
 from tests.support.card_facts import FACTS
@@ -145,4 +145,4 @@ def test_command_line(online, run, tmp_path, capsys):
 
 def test_programming_errors_are_not_dressed_up():
     with pytest.raises(KeyError):
-        retried(lambda: {}["x"], "push", waits=(0.0,))
+        with_retries(lambda: {}["x"], "push", waits=(0.0,))

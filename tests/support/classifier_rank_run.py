@@ -16,7 +16,7 @@ from dailymae_hf.downstream.trainer import ClassifierTrainer
 from dailymae_hf.downstream.training_args import ClassifierTrainingArguments, ProbeTrainingArguments
 from dailymae_hf.run_files import scores_of
 from dailymae_hf.training.augment import ThreeAugment
-from dailymae_hf.training.ranks import end_ranks, leave_rank
+from dailymae_hf.training.ranks import leave_rank, shutdown_distributed
 from dailymae_hf.training.training_args import DailyMAETrainingArguments
 from tests.support.in_memory import ArrayLoader, coloured_images, tiny_model
 
@@ -52,7 +52,7 @@ def run(out: Path, batch: int, rank: int = 0, world_size: int = 1) -> None:
     )
     (out / f"scores-{rank}.json").write_text(json.dumps(scores))
     heads(out, batch, rank, world_size)
-    end_ranks(trainer.accelerator)
+    shutdown_distributed(trainer.accelerator)
 
 
 def heads(out: Path, batch: int, rank: int, world_size: int) -> None:
