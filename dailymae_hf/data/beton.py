@@ -97,6 +97,7 @@ class Beton:
     facts: Mapping[str, Any]
     image_field: BetonField
     label_field: BetonField | None
+    identity: tuple[int, ...] = field(repr=False, kw_only=True)  # of the file that was opened, see `identity_of`
 
     def __len__(self) -> int:
         return len(self.metadata)
@@ -122,23 +123,31 @@ class Beton:
     def map(self) -> np.ndarray:
         """The file's bytes, uint8, read-only, read from the disk when they are looked at.
 
-        Raises BetonError when the file has become shorter than its tables say.
+        Raises BetonError when the path names another file by now, or one that was changed.
         """
-        file = np.memmap(self.path, np.uint8, mode="r")
-        self.require_length(len(file))
-        return file
+        with self.path.open("rb") as stream:
+            self.require_unchanged(os.fstat(stream.fileno()))
+            return np.memmap(stream, np.uint8, mode="r")
 
-    def require_length(self, length: int) -> None:
-        """Raises BetonError unless all data lies within `length` bytes: addresses behind them must not be read."""
+    def require_unchanged(self, now: os.stat_result) -> None:
+        """Raises BetonError unless `now` is the file whose tables were read: addresses behind its end must not be read,
+        and other images under these tables' labels would be trained on with no word."""
         end = int(self.table_ptrs[-1] + self.table_sizes[-1])
-        if length < end:
+        if now.st_size < end:
             raise BetonError(
-                f"{self.path}: was cut after it was opened: its data ends at byte {end}, the file at byte {length}"
+                f"{self.path}: was cut after it was opened: its data ends at byte {end}, the file at byte {now.st_size}"
             )
+        if identity_of(now) != self.identity:
+            raise BetonError(f"{self.path}: is another file than the one opened before, or was written to since")
 
     def read(self, stream: BinaryIO, index: int) -> bytes:
         """The stored bytes of one sample's image, read from `stream` (this file, opened by the caller)."""
         return os.pread(stream.fileno(), int(self.sizes[index]), int(self.images["data_ptr"][index]))
+
+
+def identity_of(state: os.stat_result) -> tuple[int, ...]:
+    """What tells one state of a file from another: device, inode, size, time of the last change of its contents."""
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def metadata_dtype(columns: list[np.dtype]) -> np.dtype:
@@ -204,7 +213,19 @@ class _Parser:
         facts = self.read_facts(image_field, data_start, table_ptr)
         integers = [f for f in fields if f.type_id == TYPE_INT]
         label_field = next((f for f in integers if f.name == "label"), integers[0] if integers else None)
-        return Beton(self.path, page_size, fields, metadata, ptrs, table_sizes, sizes, facts, image_field, label_field)
+        return Beton(
+            self.path,
+            page_size,
+            fields,
+            metadata,
+            ptrs,
+            table_sizes,
+            sizes,
+            facts,
+            image_field,
+            label_field,
+            identity=identity_of(os.fstat(self.stream.fileno())),
+        )
 
     def read_fields(self, count: int) -> tuple[BetonField, ...]:
         descriptors = self.read(FIELD_DTYPE, count, HEADER_DTYPE.itemsize, f"table of {count} fields")

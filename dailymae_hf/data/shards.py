@@ -124,6 +124,7 @@ def open_betons(source: BetonSource | Beton) -> Beton:
         facts=_facts([file.facts for file in files]),
         image_field=first.image_field,
         label_field=first.label_field,
+        identity=first.identity,
         files=tuple(files),
         starts=starts,
         offsets=tuple(int(offset) for offset in offsets),
@@ -200,9 +201,9 @@ def _map_behind_each_other(files: Sequence[Beton], offsets: Sequence[int]) -> np
     weakref.finalize(stretch, library.munmap, base, total).atexit = False  # the process's end unmaps it anyway
     for file, offset in zip(files, offsets[:-1], strict=True):
         with file.path.open("rb") as stream:
-            length = os.fstat(stream.fileno()).st_size
-            file.require_length(length)
-            map_at(base + offset, length, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, stream.fileno())
+            state = os.fstat(stream.fileno())
+            file.require_unchanged(state)
+            map_at(base + offset, state.st_size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, stream.fileno())
     array = np.ctypeslib.as_array(stretch)
     array.setflags(write=False)
     return array

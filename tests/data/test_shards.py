@@ -223,3 +223,22 @@ def test_other_classes_do_not_fit(our_beton, photograph_folder, tmp_path):
     other = write_beton(folder, tmp_path / "other.beton", workers=1, progress=False)
     with pytest.raises(BetonError, match="classes"):
         open_betons([our_beton, other.path])
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one file", "several files"])
+@pytest.mark.parametrize("change", ["replaced", "rewritten"])
+def test_a_file_that_is_another_one_by_now_is_refused(shards, tmp_path, several, change):
+    """Tables of the first, images of the second: the run trained, and was scored, on the wrong images with no word."""
+    paths = [Path(shutil.copy(path, tmp_path)) for path in shards]
+    opened = open_betons(paths) if several else open_beton(paths[0])
+    content = paths[0].read_bytes()
+    if change == "replaced":
+        (tmp_path / "other").write_bytes(content)
+        (tmp_path / "other").rename(paths[0])
+    else:
+        with paths[0].open("r+b") as file:
+            file.seek(-40, os.SEEK_END)
+            file.write(bytes(8))
+        os.utime(paths[0], ns=(0, 0))
+    with pytest.raises(BetonError, match=f"{paths[0].name}: is another file than the one opened before"):
+        opened.map()
