@@ -1,4 +1,4 @@
-"""What mae_base_in1k_fast.yaml's cuts cost, on the demo's photographs: a shallow decoder, half of the hidden patches.
+"""What mae_base_in1k_fast.yaml's cuts cost, on the demo's photographs: a shallow decoder, half of the masked patches.
 
     make demo    # writes the photographs' .beton files
     python benchmarks/bench_fast_recipe.py --seeds 0 1 2 --out benchmarks/results/fast_recipe.json

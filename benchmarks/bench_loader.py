@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--count", type=int, default=1000, help="photographs")
     parser.add_argument("--aspect", default="4:3", help="width:height of the photographs")
-    parser.add_argument("--scale", type=float, default=0.2, help="smallest crop, as a share of the area")
+    parser.add_argument("--scale", type=float, default=0.2, help="smallest crop, as a fraction of the area")
     parser.add_argument("--only", nargs="+", help="measure only these contenders")
     args = parser.parse_args()
 

@@ -4,7 +4,7 @@
 
 Each rank lives in a network namespace of its own; `tc` limits its link, so that the network and not the processor
 decides. The model's backward pass sleeps a known time per layer. The link's speed and latency come from all-reduces of
-two sizes between 2 ranks; with them the simulation foretells the step on 2 and on 4 ranks, and DDP (gloo) is timed.
+two sizes between 2 ranks; with them the simulation forecasts the step on 2 and on 4 ranks, and DDP (gloo) is timed.
 Needs Linux, root, `ip` and `tc`; the namespaces and the bridge are removed at the end.
 """
 
@@ -133,7 +133,7 @@ def measure(ranks: int, gigabits: float, out: Path) -> dict[str, Any]:
     return content
 
 
-def foretell(alone: float, sleep: float, ranks: int, link: tuple[float, float]) -> float:
+def forecast(alone: float, sleep: float, ranks: int, link: tuple[float, float]) -> float:
     """Seconds of a step that takes `alone` without a network; link is (bytes per second, seconds per all-reduce)."""
     per_bucket = BUCKET_MB * 2**20 // LAYER_BYTES
     start = alone - LAYERS * sleep  # the forward pass, before the first layer's backward pass begins
@@ -161,11 +161,12 @@ def main() -> None:
     for ranks in arguments.ranks:
         measured = pair if ranks == 2 else measure(ranks, arguments.gigabits, raw)
         for sleep, times in measured["steps"].items():
-            told = foretell(times["alone"], float(sleep), ranks, (speed, latency))
-            rows.append({"ranks": ranks, "sleep": float(sleep), **times, "foretold": told})
-            error = told / times["together"] - 1
+            predicted = forecast(times["alone"], float(sleep), ranks, (speed, latency))
+            rows.append({"ranks": ranks, "sleep": float(sleep), **times, "forecast": predicted})
+            error = predicted / times["together"] - 1
             print(
-                f"{ranks} ranks, {sleep} s per layer: {times['together']:.3f} s, foretold {told:.3f} s ({error:+.1%})"
+                f"{ranks} ranks, {sleep} s per layer: {times['together']:.3f} s, "
+                f"by forecast {predicted:.3f} s ({error:+.1%})"
             )
     raw.unlink()
     content = {"environment": environment(), "gigabits": arguments.gigabits, "link_bytes_per_second": speed}

@@ -1,11 +1,11 @@
-"""A plan beside the run that it foretells: the demo, planned from a measurement of a minute, then trained.
+"""A plan beside the run that it forecasts: the demo, planned from a measurement of a minute, then trained.
 
     make demo    # writes the photographs' .beton files
     python benchmarks/bench_plan.py plan --out benchmarks/results/plan.json
     python benchmarks/bench_plan.py run --out benchmarks/results/plan.json
 
 Two commands, as a user would give them: `dailymae plan --measure` and the recipe. The run's time is that of its whole
-process, from start to exit. `data_wait` is the share of training time that the step waited for the loader.
+process, from start to exit. `data_wait` is the fraction of training time that the step waited for the loader.
 """
 
 import argparse

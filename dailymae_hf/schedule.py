@@ -39,7 +39,7 @@ _STAGE_KEYS = frozenset({"resolution", "share", "mask_ratio"})
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of epochs at one size: its number from 0, the side in pixels, the share of hidden patches."""
+    """A stretch of epochs at one size: its number from 0, the side in pixels, the fraction of masked patches."""
 
     index: int
     resolution: int
@@ -98,12 +98,12 @@ class ResolutionSchedule:
             resolution: of a constant schedule; the model's own by default.
             resolutions, or low, high and step: the stages of the three that change. `high` is the model's own
                 resolution by default, `step` the patch size.
-            ramp: [start, end] as shares of the run, the paper's rule: the first stage before `start`, the last from
+            ramp: [start, end] as fractions of the run, the paper's rule: the first stage before `start`, the last from
                 `end` on, in between stage floor((epoch - start) * (n - 1) / (end - start)) of n. By default every
-                stage gets the same share.
-            stages: for explicit stages, a list of {resolution, share of the epochs, mask_ratio (optional)}.
+                stage gets the same fraction.
+            stages: for explicit stages, a list of {resolution, share (fraction of the epochs), mask_ratio (optional)}.
             mask_ratio: one number for all stages or, but for `stages`, a list with one per stage.
-            keep_visible: instead of mask ratios, the number of patches shown at every size; true keeps the number
+            keep_visible: instead of mask ratios, the number of visible patches at every size; true keeps the number
                 that the model's own resolution and mask ratio show.
 
         Args:
@@ -233,7 +233,7 @@ def _ramp_ends(spec: Mapping[str, Any], count: int, epochs: float) -> list[float
         return [math.inf]
     ramp = spec.get("ramp", [0.0, (count - 1) / count])
     if not isinstance(ramp, Sequence) or len(ramp) != 2:
-        raise RecipeError(f"{FIELD}.ramp: expected [start, end] as shares of the run, got {ramp!r}")
+        raise RecipeError(f"{FIELD}.ramp: expected [start, end] as fractions of the run, got {ramp!r}")
     start, end = (_number(value, "ramp", 0, 1) for value in ramp)
     if start >= end:
         raise RecipeError(f"{FIELD}.ramp: start {start} is not before end {end}")
@@ -310,7 +310,7 @@ def scaled_learning_rate(base_learning_rate: float, batch_size: int) -> float:
 
 
 def learning_rate_factor(step: float, warmup_steps: float, total_steps: float) -> float:
-    """Share of the peak learning rate at optimizer step `step`, counted from 0 (MAE's `util/lr_sched.py`).
+    """Fraction of the peak learning rate at optimizer step `step`, counted from 0 (MAE's `util/lr_sched.py`).
 
     A linear rise from 0 over `warmup_steps`, which need not be whole, then half a cosine down to 0 at `total_steps`.
     """

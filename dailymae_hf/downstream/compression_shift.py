@@ -148,7 +148,7 @@ def variant_name(options: Mapping[str, Any]) -> str:
 
 
 def write_variant(images: Any, options: Mapping[str, Any], folder: Path, **columns: Any) -> Path:
-    """Write original images as a file of other quality or size; always compressed anew, never carried over.
+    """Write original images as a file of other quality or size; always compressed anew, never kept losslessly.
 
     Raises:
         RecipeError: an option that `write_beton` does not have.

@@ -38,7 +38,7 @@ def draw_schedule(stages: Sequence[Mapping[str, Any]], path: Path) -> None:
         masked.stairs(ratios, edges, baseline=None, color=_ORANGE, linewidth=2, linestyle="--")
         masked.set_ylim(0, 1)
         masked.spines[["top"]].set_visible(False)
-        masked.set_ylabel("share of patches masked", color=_ORANGE)
+        masked.set_ylabel("fraction of patches masked", color=_ORANGE)
     _save(figure, path)
 
 

@@ -2,7 +2,7 @@
 
 speeds.py      what was measured: images/s of the step and of the loader, by resolution
 estimate.py    hours, bottleneck, energy and cost of one schedule; pure arithmetic
-fit.py         the schedule (lowest resolution, stage shares, epochs) that fits a budget
+fit.py         the schedule (lowest resolution, stage fractions, epochs) that fits a budget
 report.py      the printed table and the drawing
 """
 

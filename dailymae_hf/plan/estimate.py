@@ -25,7 +25,7 @@ class StageLike(Protocol):
 
 @dataclass(frozen=True)
 class Machines:
-    """What the run gets. `scaling` is the share of one device's speed that each keeps in company (1: no loss); it is
+    """What the run gets. `scaling` is the fraction of one device's speed that each keeps in company (1: no loss); it is
     1 unless somebody measured it."""
 
     devices: int = 1

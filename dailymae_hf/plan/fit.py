@@ -71,7 +71,7 @@ def fit_schedule(
     1. full size throughout;
     2. full, low, full: the highest low size for which at most half of the epochs at it are enough, and no more
        epochs at it than needed; the last stage has at least as many epochs as the first;
-    3. fewer epochs, at the size and share that save most.
+    3. fewer epochs, at the size and fraction that save most.
 
     `mask_ratio` is one number or a function of the size. Raises RecipeError when not even one epoch fits.
     """

@@ -139,8 +139,8 @@ def forecast(plan: Plan, elapsed: float, observed: Sequence[Observed]) -> Foreca
     if too_long <= 0.01 * planned:
         reason = "what came before took longer than planned"
     elif waited - planned_wait > 0.5 * too_long:
-        share = waited / seconds
-        reason = f"data wait, {share:.0%} of the time: the loader is slower than planned (more CPU cores, a local disk)"
+        wait = waited / seconds
+        reason = f"data wait, {wait:.0%} of the time: the loader is slower than planned (more CPU cores, a local disk)"
     else:
         reason = f"step time, {(seconds - waited) / (planned - planned_wait):.2f} times the planned one"
     return Forecast(end, plan.limit, slowdown, reason)

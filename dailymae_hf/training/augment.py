@@ -117,15 +117,15 @@ class ThreeAugment(nn.Module):
 class Mixing(nn.Module):
     """Mixup or CutMix for each image with its mirror partner in the batch, and the soft targets that go with it.
 
-    Image i meets image B - 1 - i. Its share is drawn from Beta(alpha, alpha); with both alphas given, an even coin
-    chooses between the two. CutMix's share is what the clipped box left (timm's `Mixup` draws once per batch by
+    Image i meets image B - 1 - i. Its fraction is drawn from Beta(alpha, alpha); with both alphas given, an even coin
+    chooses between the two. CutMix's fraction is what the clipped box left (timm's `Mixup` draws once per batch by
     default, here each image draws for itself).
 
     Args:
         num_classes: length of a target row.
         mixup: alpha of mixup, 0 to leave it out.
         cutmix: alpha of CutMix, 0 to leave it out.
-        label_smoothing: share of a target spread evenly over all classes.
+        label_smoothing: fraction of a target spread evenly over all classes.
         seed: with epoch and sample index, what decides everything that is drawn.
 
     Raises:
@@ -155,9 +155,9 @@ class Mixing(nn.Module):
         draws = sample_noise(self.seed, epoch, index, count, pixels.device, stream=MIXING_STREAM)
         is_cutmix = draws[:, 0] < (0.5 if self.mixup and self.cutmix else float(self.cutmix > 0))
         alpha = torch.where(is_cutmix, self.cutmix or 1.0, self.mixup or 1.0)
-        share = beta_quantities(draws[:, 3:], alpha) if self.mixup or self.cutmix else torch.ones_like(draws[:, 0])
-        inside = cutmix_box(share, draws[:, 1:3], pixels.shape[-2], pixels.shape[-1])
-        keep = torch.where(is_cutmix[:, None, None], (~inside).to(share.dtype), share[:, None, None])  # (B, H, W)
+        fraction = beta_quantities(draws[:, 3:], alpha) if self.mixup or self.cutmix else torch.ones_like(draws[:, 0])
+        inside = cutmix_box(fraction, draws[:, 1:3], pixels.shape[-2], pixels.shape[-1])
+        keep = torch.where(is_cutmix[:, None, None], (~inside).to(fraction.dtype), fraction[:, None, None])  # (B, H, W)
         mixed = torch.lerp(pixels.flip(0), pixels, keep.unsqueeze(1).to(pixels.dtype))
         targets = one_hot(labels, self.num_classes) * (1 - self.label_smoothing)
         targets = targets + self.label_smoothing / self.num_classes
@@ -167,21 +167,21 @@ class Mixing(nn.Module):
         return f"mixup={self.mixup}, cutmix={self.cutmix}, label_smoothing={self.label_smoothing}, seed={self.seed}"
 
 
-def cutmix_box(share: torch.Tensor, centre: torch.Tensor, height: int, width: int) -> torch.Tensor:
+def cutmix_box(fraction: torch.Tensor, centre: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """The pixels that the partner gives, True inside the box: (B, H, W) bool.
 
-    The box has `1 - share` of the image's area and its centre anywhere in the image; what sticks out is cut off
+    The box has `1 - fraction` of the image's area and its centre anywhere in the image; what sticks out is cut off
     (CutMix, algorithm A1).
 
     Args:
-        share: (B,) in [0, 1], what the image is to keep.
+        fraction: (B,) in [0, 1], what the image is to keep.
         centre: (B, 2) in [0, 1), row and column.
     """
     sides = []
     for axis, size in enumerate((height, width)):
-        half = ((1 - share).sqrt() * size).floor().div(2, rounding_mode="floor")
+        half = ((1 - fraction).sqrt() * size).floor().div(2, rounding_mode="floor")
         middle = (centre[:, axis] * size).floor()
-        at = torch.arange(size, device=share.device)
+        at = torch.arange(size, device=fraction.device)
         sides.append((at >= (middle - half)[:, None]) & (at < (middle + half)[:, None]))
     return sides[0].unsqueeze(2) & sides[1].unsqueeze(1)
 

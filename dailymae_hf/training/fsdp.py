@@ -1,7 +1,7 @@
 """FSDP2 under the Trainer with the numbers of DDP: weights and inputs in float32, autocast inside.
 
 Accelerate's policy for bf16 casts what enters the model: pixels would lose their last bits, and of patches whose
-masking noise is equal in 8 bits the first would be shown instead of a random one.
+masking noise is equal in 8 bits the first would stay visible instead of a random one.
 """
 
 import warnings

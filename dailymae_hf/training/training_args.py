@@ -57,10 +57,10 @@ class DailyMAETrainingArguments(TrainingArguments):
     )
     decoder_keep: float = field(
         default=1.0,
-        metadata={"help": "Share of the hidden patches that the decoder reconstructs, drawn at random; 1.0 is MAE."},
+        metadata={"help": "Fraction of the masked patches that the decoder reconstructs, drawn at random; 1.0 is MAE."},
     )
     float8: bool = field(
-        default=False, metadata={"help": "Matrix products of the layers in 8-bit floats (torchao), on cards with them."}
+        default=False, metadata={"help": "Matrix products of the layers in 8-bit floats (torchao), on GPUs with them."}
     )
 
     hub_license: str | None = field(

@@ -48,7 +48,7 @@ def play(plan, until, step_factor=1.0, wait_factor=0.0, step=0.25):
 
 @pytest.mark.parametrize("until", [0.25, 2, 4, 5.5, 9.75])
 @pytest.mark.parametrize("step_factor", [0.8, 1.0, 1.3])
-def test_the_end_is_foretold_for_a_run_of_constant_slowness(until, step_factor):
+def test_the_end_is_forecast_for_a_run_of_constant_slowness(until, step_factor):
     plan = planned()
     elapsed, observations = play(plan, until, step_factor)
     true_end, _ = play(plan, 10, step_factor)

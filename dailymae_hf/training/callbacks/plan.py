@@ -1,4 +1,4 @@
-"""Holds a run beside its plan: foretells its end at every log, says early when it misses the budget, and why."""
+"""Holds a run beside its plan: forecasts its end at every log, says early when it misses the budget, and why."""
 
 import json
 import time

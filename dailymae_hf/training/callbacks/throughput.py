@@ -1,4 +1,4 @@
-"""Images per second, share of time spent waiting for data, tokens per second, model FLOPs and their share of the peak.
+"""Images per second, fraction of time spent waiting for data, tokens per second, model FLOPs and utilisation.
 
 Time is wall time between two logs, less evaluation, checkpoints, probe scores and pictures. At each log the loss is
 read back, so the device has finished what was counted.
@@ -49,7 +49,7 @@ def peak_flops(device_name: str) -> float | None:
     """Dense bf16 peak of a device in FLOP/s, or None where the table does not know it."""
     words = device_name.replace("-", " ").split()
     text = f" {' '.join(words)} "
-    if "Laptop" in words:  # sold under the names of faster cards
+    if "Laptop" in words:  # sold under the names of faster GPUs
         return None
     known = [name for name in PEAK_FLOPS if f" {name} " in text]
     return PEAK_FLOPS[max(known, key=len)] if known else None
@@ -66,7 +66,7 @@ class Totals:
     flops: float = 0.0
 
     def rates(self) -> dict[str, float]:
-        """images/s, tokens/s, FLOP/s and the share of time spent waiting."""
+        """images/s, tokens/s, FLOP/s and the fraction of time spent waiting."""
         seconds = max(self.seconds, 1e-9)
         return {
             "images_per_second": self.images / seconds,
