@@ -1,5 +1,6 @@
 """The two engines: the same bytes, the choice between them, and what each alone has to keep."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -232,6 +233,28 @@ def test_a_file_that_was_cut_is_not_called_damaged(our_beton: Path, tmp_path: Pa
     os.truncate(path, int(loader.dataset.images["data_ptr"][20]) + 3)
     with pytest.raises(BetonError, match=rf"{path}: .* while it was read"):
         list(loader)
+
+
+# ---- memory
+
+
+def test_a_lost_loader_leaves_no_mapping(our_beton: Path, each_engine: str) -> None:
+    """Nor before Python's collector of cycles has come by: until then the file's pages count as the process's memory."""
+
+    def mappings() -> int:
+        return Path("/proc/self/maps").read_text().count(str(our_beton))
+
+    gc.disable()
+    try:
+        before = mappings()
+        loader = BetonLoader(our_beton, 5, resolution=32, num_workers=2)
+        next(iter(loader))
+        assert mappings() > before
+        loader.close()
+        del loader
+        assert mappings() == before
+    finally:
+        gc.enable()
 
 
 # ---- ffcv

@@ -28,6 +28,7 @@ class Engine(Protocol):
     """Decodes the samples of one file with one kind of crop, in a thread of its caller's."""
 
     num_workers: int
+    crop: np.ndarray  # parameters from `dailymae_hf.data.crop`, read when an epoch begins
 
     def decode(
         self, batches: Iterable[np.ndarray], batch_size: int, *, epoch: int, resolution: int

@@ -9,6 +9,7 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Generator, Iterable, Iterator
+from functools import cache
 from typing import Any, ClassVar
 
 from dailymae_hf.data.ffcv_ext import ffcv_import  # noqa: F401  before anything of ffcv's
@@ -18,7 +19,7 @@ import numba
 import numpy as np
 import torch
 from ffcv.fields import RGBImageField
-from ffcv.memory_managers.os_cache import OSCacheContext, OSCacheManager
+from ffcv.memory_managers.os_cache import OSCacheManager
 from ffcv.pipeline.compiler import Compiler
 from ffcv.pipeline.graph import Graph
 from ffcv.pipeline.pipeline_spec import PipelineSpec
@@ -35,25 +36,10 @@ _compiling = threading.Lock()  # Compiler's thread count is one variable of the 
 _one_at_a_time = threading.Lock()  # for the threading layer that cannot run two parallel loops at once
 
 
-class _TableCache(OSCacheManager):
-    """FFCV's memory-mapped reader, made from tables that are already in memory and sorted."""
-
-    _compiled_reader: ClassVar[Any] = None  # it depends on no file: compiled once per process
-
-    def __init__(self, beton: Beton) -> None:
-        self.beton = beton
-        self.ptrs, self.sizes = beton.table_ptrs, beton.table_sizes
-        self.context = OSCacheContext(self)
-
-    def open(self) -> None:
-        """Map the file, or all files of a set; stock's own way knows one file only."""
-        if self.context.mmap is None:
-            self.context.mmap = self.beton.map()
-
-    def compile_reader(self) -> Any:
-        if _TableCache._compiled_reader is None:
-            _TableCache._compiled_reader = super().compile_reader()
-        return _TableCache._compiled_reader
+@cache
+def _reader() -> Any:
+    """FFCV's compiled reader of memory-mapped files: a function of an address and (bytes, table's places, sizes)."""
+    return OSCacheManager.compile_reader(OSCacheManager.__new__(OSCacheManager))  # it needs none of a reader's file
 
 
 class _Pipeline:
@@ -65,7 +51,7 @@ class _Pipeline:
 
     _free: ClassVar[dict[tuple, list["_Pipeline"]]] = {}
 
-    def __init__(self, beton: Beton, reader: Any, *, parallel: bool) -> None:
+    def __init__(self, beton: Beton, *, parallel: bool) -> None:
         self.crop = whole_image()
         name = beton.image_field.name
         decoder = CropDecode(1, self.crop)
@@ -75,18 +61,18 @@ class _Pipeline:
                 {name: RGBImageField()},  # our decoders read RGBImageField's records in every storage mode
                 {name: beton.fields.index(beton.image_field)},
                 beton.metadata,
-                reader,
+                _reader(),
             )
             self.stages, (self.output,) = graph.codegen_all(graph.collect_requirements()[1])
         self.nodes = [node.id for node in graph.nodes]
         self.decoder = next(iter(graph.root_nodes)).id
 
     @classmethod
-    def take(cls, beton: Beton, reader: Any, *, parallel: bool) -> tuple["_Pipeline", tuple]:
+    def take(cls, beton: Beton, *, parallel: bool) -> tuple["_Pipeline", tuple]:
         """A pipeline that nobody uses, and its key for `give_back`."""
         key = str(beton.metadata.dtype), beton.image_field.column, parallel
         free = cls._free.get(key)
-        return (free.pop() if free else cls(beton, reader, parallel=parallel)), key
+        return (free.pop() if free else cls(beton, parallel=parallel)), key
 
     def give_back(self, key: tuple) -> None:
         """Nobody may be running it."""
@@ -115,9 +101,8 @@ class FFCVEngine:
         self.buffers = BatchBuffers(pin=pin)
         self.metadata = beton.metadata
         self.crop = crop
-        self.cache = _TableCache(beton)
-        self.cache.open()
-        self._pipeline, key = _Pipeline.take(beton, self.cache.compile_reader(), parallel=self.num_workers > 1)
+        self._storage = beton.map(), beton.table_ptrs, beton.table_sizes
+        self._pipeline, key = _Pipeline.take(beton, parallel=self.num_workers > 1)
         weakref.finalize(self, self._pipeline.give_back, key).atexit = False
 
     def decode(
@@ -135,7 +120,7 @@ class FFCVEngine:
             out = self.buffers.take((batch_size, 3, resolution, resolution))[: len(rows)]
             clear_failures(crop)
             with _one_at_a_time if alone else contextlib.nullcontext():
-                images = self._pipeline.run(rows, self.metadata, self.cache.context.state, out)
+                images = self._pipeline.run(rows, self.metadata, self._storage, out)
             del out  # the tensor's now: its buffer is free once the consumer lets go of it
             yield Decoded(images, failures_of(crop))
             del images
