@@ -239,7 +239,7 @@ def test_a_file_that_was_cut_is_not_called_damaged(our_beton: Path, tmp_path: Pa
 
 
 def test_a_lost_loader_leaves_no_mapping(our_beton: Path, each_engine: str) -> None:
-    """Nor before Python's collector of cycles has come by: until then the file's pages count as the process's memory."""
+    """Nor before Python's collector of cycles comes by: until then the file's pages count as the process's memory."""
 
     def mappings() -> int:
         return Path("/proc/self/maps").read_text().count(str(our_beton))
