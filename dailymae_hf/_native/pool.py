@@ -41,6 +41,7 @@ def _library() -> ctypes.CDLL:
         "dmae_pool_submit": (None, [_POINTER, _POINTER]),
         "dmae_pool_wait": (None, [_POINTER, _POINTER]),
         "dmae_pool_cancel": (None, [_POINTER, _POINTER]),
+        "dmae_expect_no_order": (None, [_POINTER, _U64]),
         "dmae_read_ahead": (None, [_POINTER, _POINTER, _U32]),
     }
     declare(library, signatures)
@@ -59,6 +60,11 @@ class SampleTable:
     def __init__(self, file: np.ndarray, records: np.ndarray, sizes: np.ndarray) -> None:
         self.owners = file, records, sizes
         self.table = _Table(file.ctypes.data, records.ctypes.data, records.strides[0], sizes.ctypes.data)
+
+    def expect_no_order(self) -> None:
+        """Have the system read the pages that are looked at, or asked for with `read_ahead`, and none beside them."""
+        file = self.owners[0]
+        _library().dmae_expect_no_order(file.ctypes.data, file.size)
 
     def read_ahead(self, rows: np.ndarray) -> None:
         """Ask the system for the pages of samples (uint64 indices) that are wanted soon."""

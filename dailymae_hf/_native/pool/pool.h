@@ -38,6 +38,9 @@ DMAE_API void dmae_pool_wait(dmae_pool *pool, dmae_batch *batch);
 /* The same without what no thread has begun. */
 DMAE_API void dmae_pool_cancel(dmae_pool *pool, dmae_batch *batch);
 
+/* Tells the system that samples of a mapping are read in no order: a read then brings in its own page alone, and not
+ * the many beside it (8 MiB on some disks) that would push out what was asked for. */
+DMAE_API void dmae_expect_no_order(const uint8_t *file, uint64_t size);
 /* Asks the system for the pages of samples that are wanted soon; returns before they are read. */
 DMAE_API void dmae_read_ahead(const dmae_table *table, const uint64_t *rows, uint32_t count);
 

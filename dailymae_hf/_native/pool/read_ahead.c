@@ -6,6 +6,10 @@
 
 #include "pool/sample.h"
 
+void dmae_expect_no_order(const uint8_t *file, uint64_t size) {
+    (void)madvise((void *)(uintptr_t)file, size, MADV_RANDOM);
+}
+
 void dmae_read_ahead(const dmae_table *table, const uint64_t *rows, uint32_t count) {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     for (uint32_t i = 0; i < count; i++) {

@@ -1,12 +1,12 @@
-/* What processor and system offer, on x86-64; asked with cpuid itself. The compilers' __builtin_cpu_supports is answered
- * by their run-time library, and zig's, which the wheels are built with, answers no to everything. */
+/* What processor and system offer, on x86-64; asked with cpuid itself. The compilers' __builtin_cpu_supports is
+ * answered by their run-time library, and zig's, which the wheels are built with, answers no to everything. */
 #ifndef DMAE_SIMD_CPU_H
 #define DMAE_SIMD_CPU_H
 
 #include <stdbool.h>
 
-/* Each feature by the compilers' name for it: the word of cpuid that tells it (0: leaf 1, ecx; 1: leaf 7, ebx; 2: leaf 7,
- * ecx), times 32, and its bit there. */
+/* Each feature by the compilers' name for it: the word of cpuid that tells it (0: leaf 1, ecx; 1: leaf 7, ebx; 2: leaf
+ * 7, ecx), times 32, and its bit there. */
 enum {
     DMAE_CPU_ssse3 = 9,
     DMAE_CPU_popcnt = 23,

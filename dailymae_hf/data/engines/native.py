@@ -98,6 +98,8 @@ class _ReadAhead:
         self.patience = _PATIENCE if faults > self.faults else max(self.patience - 1, 0)
         self.faults = faults
         if self.patience:
+            if not asking:
+                self.table.expect_no_order()
             for rows in [coming[-1]] if asking else coming:
                 self.table.read_ahead(rows)
 
