@@ -115,7 +115,7 @@ def run_write(options: argparse.Namespace) -> int:
     others = report.other_files
     if others:
         shown = ", ".join(others[:_OTHERS_SHOWN]) + (", ..." if len(others) > _OTHERS_SHOWN else "")
-        print(f"{options.source}: {len(others)} other files, which are no images: {shown}")
+        print(f"{options.source}: not images: {len(others)} ({shown})")
     for each in (report, report.split_off):
         if each is not None:
             _print_written(each)

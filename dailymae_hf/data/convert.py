@@ -32,12 +32,14 @@ def convert_beton(
     cannot be packed (CMYK) stays a JPEG, and raw pixels stay raw.
 
     Raises:
-        RecipeError: an unknown mode.
+        RecipeError: an unknown mode, or `workers` is no positive number.
         BetonError: `source` is damaged or has fields beside the image and an integer.
         CorruptSampleError: a damaged sample, named.
     """
     if mode not in MODES or mode == "raw":
         raise RecipeError(f"mode: {mode!r} is none of {', '.join(name for name in MODES if name != 'raw')}")
+    if workers is not None and workers < 1:
+        raise RecipeError(f"workers: {workers} is not a number of processes")
     beton = open_beton(source)
     kept = [beton.image_field] + ([beton.label_field] if beton.label_field else [])
     lost = [field.name for field in beton.fields if field not in kept]

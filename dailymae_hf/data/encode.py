@@ -42,6 +42,7 @@ _WHITE = (255, 255, 255, 255)
 _JPEG_START = b"\xff\xd8\xff"
 # Several images in one file, which Pillow then decodes in another way, and an orientation outside of EXIF.
 _PILLOWS_OWN = (b"MPF\0", b"tiff:Orientation")
+_FRONT = 1 << 17  # bytes in which a JPEG's own segments are looked for
 _MOST_PIXELS = 1 << 26  # of images that the kernel decodes
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
@@ -158,7 +159,7 @@ def _scale_down_jpeg(data: bytes, options: EncodeOptions) -> Pixels | None:
     to decode it: it is small enough, turned, of rare colours, or has faults that Pillow may forgive."""
     if options.max_resolution is None or not data.startswith(_JPEG_START):
         return None
-    if any(mark in data for mark in _PILLOWS_OWN):
+    if any(data.find(mark, 0, _FRONT) >= 0 for mark in _PILLOWS_OWN):
         return None
     try:
         header = codec.jpeg_header(data)

@@ -20,7 +20,7 @@ class Pixels:
     @cached_property
     def image(self) -> Image.Image:
         """Mode RGB."""
-        return Image.frombytes("RGB", (self.width, self.height), self.array.tobytes(), "raw", "RGBX")
+        return Image.frombytes("RGB", (self.width, self.height), self.array.data.cast("B"), "raw", "RGBX")
 
     @cached_property
     def array(self) -> np.ndarray:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from dailymae_hf import _native
 from dailymae_hf.data.beton import MODE_NAMES, open_beton
 from dailymae_hf.data.workers import available_cores
-from dailymae_hf.errors import DailyMAEError
+from dailymae_hf.errors import DailyMAEError, RecipeError
 
 _SIDE = 16  # of the decoded thumbnails: all coefficients are read, few pixels are made
 
@@ -33,8 +33,12 @@ def verify_beton(path: str | os.PathLike[str], *, workers: int | None = None, pr
         workers: threads; None takes one per available core.
         progress: show a progress bar.
 
-    Raises BetonError when the file's tables are damaged: then no sample can be trusted.
+    Raises:
+        BetonError: the file's tables are damaged: then no sample can be trusted.
+        RecipeError: `workers` is no positive number.
     """
+    if workers is not None and workers < 1:
+        raise RecipeError(f"workers: {workers} is not a number of threads")
     beton = open_beton(path)
     report = VerifyReport(beton.path, len(beton))
     images, labels, classes = beton.images, beton.labels, beton.class_names

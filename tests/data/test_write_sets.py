@@ -18,7 +18,7 @@ from PIL import Image
 
 from dailymae_hf.cli.main import main
 from dailymae_hf.data import beton_writer as writer_module
-from dailymae_hf.data import inspect_beton, pixel_statistics, write_beton
+from dailymae_hf.data import convert_beton, inspect_beton, pixel_statistics, verify_beton, write_beton
 from dailymae_hf.data.beton import MODE_RAW, open_beton
 from dailymae_hf.data.beton_writer import BetonOutput
 from dailymae_hf.data.partial_file import PartialFile
@@ -132,6 +132,18 @@ def test_a_part_of_nothing_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
+@pytest.mark.parametrize("workers", [0, -3])
+def test_numbers_of_workers_that_are_none(workers: int, tmp_path: Path) -> None:
+    report = write(fill(tmp_path / "photos", [png(n) for n in range(3)]), tmp_path / "x.beton")
+    for function in (
+        lambda: write(tmp_path / "photos", tmp_path / "y.beton", workers=workers),
+        lambda: verify_beton(report.path, workers=workers, progress=False),
+        lambda: convert_beton(report.path, tmp_path / "y.beton", "dct", workers=workers, progress=False),
+    ):
+        with pytest.raises(RecipeError, match=rf"^workers: {workers} is not a number of"):
+            function()
+
+
 # ---- what does not add up
 
 
@@ -157,7 +169,7 @@ def test_what_the_command_prints(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "car/9.jpg" in capsys.readouterr().err
     assert main([*words, "--on-error", "skip"]) == 0
     told = capsys.readouterr().out
-    assert "1 other files, which are no images: notes.txt" in told
+    assert "photos: not images: 1 (notes.txt)" in told
     assert "6 images found, 5 written (0 carried over without loss), 1 skipped" in told
     assert "2 classes: car 3, train 2" in told
     assert "measured on 5 images" in told

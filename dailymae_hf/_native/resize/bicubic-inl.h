@@ -74,26 +74,57 @@ DMAE_INLINE void bicubic_block(const uint8_t *restrict src, size_t step, const i
 
 #endif
 
+/* Four pixels of four rows: rows become columns. */
+DMAE_INLINE void bicubic_turn(const uint8_t *src, size_t stride, uint8_t *dst, size_t dst_stride) {
+#ifdef V_BYTES
+    const v_lane a = v_lane_load(src), b = v_lane_load(src + stride), c = v_lane_load(src + 2 * stride),
+                 d = v_lane_load(src + 3 * stride);
+    const v_lane ab = v_lane_zip_low32(a, b), cd = v_lane_zip_low32(c, d);
+    v_lane_store(dst, v_lane_join_low(ab, cd));
+    v_lane_store(dst + dst_stride, v_lane_join_high(ab, cd));
+    const v_lane ab_high = v_lane_zip_high32(a, b), cd_high = v_lane_zip_high32(c, d);
+    v_lane_store(dst + 2 * dst_stride, v_lane_join_low(ab_high, cd_high));
+    v_lane_store(dst + 3 * dst_stride, v_lane_join_high(ab_high, cd_high));
+#else
+    for (int x = 0; x < 4; x++)
+        for (int r = 0; r < 4; r++)
+            memcpy(dst + (size_t)x * dst_stride + 4 * r, src + (size_t)r * stride + 4 * x, 4);
+#endif
+}
+
 /* The pixels of DMAE_BICUBIC_ROWS rows side by side, so that one weight serves them all. */
 DMAE_INLINE void bicubic_fill_strip(const uint8_t *src, int32_t rows, int32_t width, uint8_t *restrict strip) {
+    const size_t stride = DMAE_BICUBIC_CHANNELS * (size_t)width;
+    int32_t turned = 0;
+    for (; rows == DMAE_BICUBIC_ROWS && turned + 4 <= width; turned += 4)
+        for (size_t r = 0; r < DMAE_BICUBIC_ROWS; r += 4)
+            bicubic_turn(src + r * stride + DMAE_BICUBIC_CHANNELS * (size_t)turned, stride,
+                         strip + (size_t)turned * DMAE_BICUBIC_BLOCK + DMAE_BICUBIC_CHANNELS * r, DMAE_BICUBIC_BLOCK);
     for (int32_t r = 0; r < DMAE_BICUBIC_ROWS; r++) { /* the last row again, where there are no more */
-        const uint8_t *restrict row = src + (size_t)(r < rows ? r : rows - 1) * (size_t)width * DMAE_BICUBIC_CHANNELS;
-        for (int32_t x = 0; x < width; x++)
+        const uint8_t *restrict row = src + (size_t)(r < rows ? r : rows - 1) * stride;
+        for (int32_t x = turned; x < width; x++)
             memcpy(strip + (size_t)(x * DMAE_BICUBIC_ROWS + r) * DMAE_BICUBIC_CHANNELS,
                    row + (size_t)x * DMAE_BICUBIC_CHANNELS, DMAE_BICUBIC_CHANNELS);
     }
 }
 
+/* Rows past the image are written too: there is room for whole strips. */
 static void bicubic_across(const dmae_bicubic_job *j, const uint8_t *src, int32_t y, int32_t rows) {
     const size_t stride = DMAE_BICUBIC_CHANNELS * (size_t)j->out_width;
     bicubic_fill_strip(src, rows, j->width, j->strip);
-    for (int32_t i = 0; i < j->out_width; i++) {
-        uint8_t pixels[DMAE_BICUBIC_BLOCK];
-        bicubic_block(j->strip + (size_t)j->x.start[i] * DMAE_BICUBIC_BLOCK, DMAE_BICUBIC_BLOCK,
-                      j->x.weight + (size_t)i * (size_t)j->x.most, j->x.count[i], pixels);
-        for (int32_t r = 0; r < rows; r++)
-            memcpy(j->rows + (size_t)(y + r) * stride + DMAE_BICUBIC_CHANNELS * (size_t)i,
-                   pixels + DMAE_BICUBIC_CHANNELS * r, DMAE_BICUBIC_CHANNELS);
+    for (int32_t i = 0; i < j->out_width; i += 4) {
+        uint8_t pixels[4 * DMAE_BICUBIC_BLOCK];
+        const int32_t count = j->out_width - i < 4 ? j->out_width - i : 4;
+        for (int32_t k = 0; k < count; k++)
+            bicubic_block(j->strip + (size_t)j->x.start[i + k] * DMAE_BICUBIC_BLOCK, DMAE_BICUBIC_BLOCK,
+                          j->x.weight + (size_t)(i + k) * (size_t)j->x.most, j->x.count[i + k],
+                          pixels + (size_t)k * DMAE_BICUBIC_BLOCK);
+        uint8_t *dst = j->rows + (size_t)y * stride + DMAE_BICUBIC_CHANNELS * (size_t)i;
+        for (size_t r = 0; count == 4 && r < DMAE_BICUBIC_ROWS; r += 4)
+            bicubic_turn(pixels + DMAE_BICUBIC_CHANNELS * r, DMAE_BICUBIC_BLOCK, dst + r * stride, stride);
+        for (size_t r = 0; count < 4 && r < DMAE_BICUBIC_ROWS; r++)
+            for (int32_t k = 0; k < count; k++)
+                memcpy(dst + r * stride + 4 * k, pixels + k * DMAE_BICUBIC_BLOCK + DMAE_BICUBIC_CHANNELS * r, 4);
     }
 }
 

@@ -52,7 +52,8 @@ int dmae_bicubic_open(dmae_bicubic_job *j, int32_t height, int32_t width, int32_
     int status = weights_make(&j->x, width, out_width);
     if (status == DMAE_OK)
         status = weights_make(&j->y, height, out_height);
-    j->rows = malloc((size_t)height * (size_t)out_width * DMAE_BICUBIC_CHANNELS + DMAE_BICUBIC_BLOCK);
+    const size_t rows = ((size_t)height + DMAE_BICUBIC_ROWS - 1) / DMAE_BICUBIC_ROWS * DMAE_BICUBIC_ROWS;
+    j->rows = malloc(rows * (size_t)out_width * DMAE_BICUBIC_CHANNELS + DMAE_BICUBIC_BLOCK);
     j->strip = malloc((size_t)width * DMAE_BICUBIC_BLOCK);
     return j->rows && j->strip ? status : DMAE_OUT_OF_MEMORY;
 }

@@ -3,7 +3,8 @@
  *   v_lane_load, v_lane_store      unaligned;   v_lane_load8: eight bytes to the lower half
  *   v_lane_look_up(table, index)   bytes; an index with its highest bit set gives 0
  *   v_lane_or, v_lane_and          bits;   v_lane_upper_nibbles: of every byte, other bits undefined
- *   v_lane_zip_low8, _high8        bytes of two, alternately;   v_lane_join_low: the lower halves of two
+ *   v_lane_zip_low8, _high8        bytes of two, alternately;   v_lane_zip_low32, _high32: 32 bits
+ *   v_lane_join_low, _high         the lower halves of two, the upper ones
  *   v_lane_splat8                  one byte repeated
  * The register's header adds
  *   v_lane_store_wide              16 signed bytes stored as 16-bit numbers
@@ -21,7 +22,10 @@ typedef __m128i v_lane;
 #define v_lane_upper_nibbles(v) _mm_srli_epi16(v, 4)
 #define v_lane_zip_low8 _mm_unpacklo_epi8
 #define v_lane_zip_high8 _mm_unpackhi_epi8
+#define v_lane_zip_low32 _mm_unpacklo_epi32
+#define v_lane_zip_high32 _mm_unpackhi_epi32
 #define v_lane_join_low _mm_unpacklo_epi64
+#define v_lane_join_high _mm_unpackhi_epi64
 #define v_lane_splat8(x) _mm_set1_epi8(x)
 
 #else
@@ -36,7 +40,10 @@ typedef uint8x16_t v_lane;
 #define v_lane_upper_nibbles(v) vshrq_n_u8(v, 4)
 #define v_lane_zip_low8 vzip1q_u8
 #define v_lane_zip_high8 vzip2q_u8
+#define v_lane_zip_low32(a, b) vreinterpretq_u8_u32(vzip1q_u32(vreinterpretq_u32_u8(a), vreinterpretq_u32_u8(b)))
+#define v_lane_zip_high32(a, b) vreinterpretq_u8_u32(vzip2q_u32(vreinterpretq_u32_u8(a), vreinterpretq_u32_u8(b)))
 #define v_lane_join_low(a, b) vcombine_u8(vget_low_u8(a), vget_low_u8(b))
+#define v_lane_join_high(a, b) vcombine_u8(vget_high_u8(a), vget_high_u8(b))
 #define v_lane_splat8(x) vreinterpretq_u8_s8(vdupq_n_s8((int8_t)(x)))
 
 #endif

@@ -58,8 +58,7 @@ def open_images(source: Any, options: SourceOptions) -> ImageSource:
     if not isinstance(source, str | os.PathLike):
         return _of_dataset(source, options, "the dataset")
     if not os.path.exists(source) and _is_on_hub(os.fspath(source)):
-        loaded = load_hub(os.fspath(source), options.split, stream=options.stream)
-        return _of_dataset(loaded, options, source)
+        return _of_dataset(_of_hub(os.fspath(source), options.split, stream=options.stream), options, source)
     if options.stream:
         raise RecipeError(f"stream: {source} is no name on the Hub; what lies on a disk is read as it comes anyway")
     paths = _existing(os.fspath(source))
@@ -79,7 +78,7 @@ def open_dataset(source: Any, split: str | None) -> Any:
         return choose_split(source, split, "the dataset")
     text = os.fspath(source)
     if not os.path.exists(text) and _is_on_hub(text):
-        return choose_split(load_hub(text, None, stream=False), split, text)
+        return choose_split(_of_hub(text, None, stream=False), split, text)
     place = _existing(text)[0]
     loaded = load_saved(place) if is_saved_dataset(place) else load_files(place)
     return choose_split(loaded, split, text)
@@ -93,6 +92,16 @@ def _is_on_hub(text: str) -> bool:
     if not is_hub_name(text) or Path(text).suffix.lower() in _READERS or user.exists():
         return False
     return not difflib.get_close_matches(str(user), os.listdir(), 1, cutoff=_NEAR)
+
+
+def _of_hub(text: str, split: str | None, *, stream: bool) -> Any:
+    try:
+        return load_hub(text, split, stream=stream)
+    except RecipeError as error:
+        if text.startswith("hf://"):
+            raise
+        here = f"nor is there a folder {Path(text).parent} in {Path.cwd()}"
+        raise RecipeError(f"{error}; {here}") from error
 
 
 def _of_dataset(loaded: Any, options: SourceOptions, name: Any) -> ImageSource:

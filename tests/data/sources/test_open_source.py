@@ -308,6 +308,18 @@ def test_names_on_the_hub(name: str, streamed: bool, tmp_path: Path, monkeypatch
     assert asked == [(("user/photos",), {"revision": revision, "split": "train", "streaming": streamed})]
 
 
+def test_a_name_that_the_hub_does_not_know_may_be_meant_as_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ConnectionError("the hub cannot be reached")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(RecipeError, match="cannot be reached; nor is there a folder user in"):
+        write("user/photos", tmp_path)
+
+
 def test_folders_csv_tar_and_parquet_need_no_datasets(tmp_path: Path) -> None:
     """Nor does importing the writer."""
     image_files(tmp_path)
