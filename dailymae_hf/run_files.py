@@ -40,8 +40,11 @@ def append_line(path: Path, logs: Mapping[str, Any]) -> None:
     line = {key: values.pop(key, None) for key in KEYS} | values
     # JSON has no NaN and no infinity; a diverged loss must still leave a readable file.
     clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in line.items()}
-    with open(path, "a") as file:
-        file.write(json.dumps(clean) + "\n")
+    try:
+        with open(path, "a") as file:
+            file.write(json.dumps(clean) + "\n")
+    except OSError as error:  # a full disk's error has no name of a file
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:

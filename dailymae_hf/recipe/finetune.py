@@ -8,7 +8,7 @@ from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.trainer import ClassifierTrainer
 from dailymae_hf.recipe.downstream import FinetuneRecipe
 from dailymae_hf.recipe.files import labelled_files_here
-from dailymae_hf.recipe.run_folder import finish_run, save_recipe
+from dailymae_hf.recipe.run_folder import finish_run, in_its_folder, train
 from dailymae_hf.recipe.summary import scored
 from dailymae_hf.run_files import Result, scores_of
 from dailymae_hf.training.augment import Mixing, ThreeAugment
@@ -49,10 +49,10 @@ def build_trainer(recipe: FinetuneRecipe) -> ClassifierTrainer:
     )
 
 
+@in_its_folder
 def run(recipe: FinetuneRecipe) -> Result:
     trainer = build_trainer(recipe)
-    save_recipe(trainer, recipe)
-    trainer.train(recipe.training.resume_from_checkpoint)
+    train(trainer, recipe)
     scores = trainer.evaluate()
     result = Result(
         protocol="fine-tuning",

@@ -14,6 +14,7 @@ from dailymae_hf.plan.speeds import EpochCost, LoaderSpeed, StepSpeed, Throughpu
 from dailymae_hf.recipe.measure import measure
 from dailymae_hf.recipe.planning import conditions_of, fit_recipe_schedule, sizes_to_measure
 from dailymae_hf.schedule import FIELD, is_fit
+from dailymae_hf.training.run_claim import claimed
 from dailymae_hf.training.stopwatch import process_seconds
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ def fit_at_start(setup: "Setup") -> "PretrainRecipe":
     if training.max_steps > 0:
         raise RecipeError(f"max_steps: {training.max_steps} and {FIELD}.fit both set the length of the run; give one")
     path = Path(training.output_dir) / PLAN_NAME
-    if training.resume_from_checkpoint:
+    with claimed(training, training.resume_from_checkpoint) as claim:
+        resumes = claim.checkpoint is not None
+    if resumes:
         if not path.is_file():
             raise ResumeError(f"{path} is missing: the schedule that this run was fitted to is written there")
         chosen = json.loads(path.read_text())

@@ -11,7 +11,7 @@ from dailymae_hf.downstream.features import FeatureTable, as_it_is, collect_feat
 from dailymae_hf.downstream.probe import LinearProbe, LinearProbeTrainer
 from dailymae_hf.recipe.downstream import LinearProbeRecipe
 from dailymae_hf.recipe.files import labelled_files_here
-from dailymae_hf.recipe.run_folder import finish_run, save_recipe
+from dailymae_hf.recipe.run_folder import finish_run, in_its_folder, train
 from dailymae_hf.recipe.summary import scored
 from dailymae_hf.run_files import Result, scores_of
 from dailymae_hf.training.callbacks import LogFileCallback, ThroughputCallback
@@ -72,10 +72,10 @@ def cache(trainer: LinearProbeTrainer, path: str) -> FeatureTable:
     )
 
 
+@in_its_folder
 def run(recipe: LinearProbeRecipe) -> Result:
     trainer = build_trainer(recipe)
-    save_recipe(trainer, recipe)
-    trainer.train(recipe.training.resume_from_checkpoint)
+    train(trainer, recipe)
     scores = trainer.evaluate()
     images = len(trainer.get_eval_dataloader().dataset)
     trainer.close()

@@ -1,9 +1,10 @@
 """The folder that a recipe leaves: model, processor, recipe, results and card, pushed if that was asked for."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from transformers import PreTrainedModel
 
@@ -11,9 +12,32 @@ from dailymae_hf.hub.fetch import PREFIX, repository_of
 from dailymae_hf.model.plain_vit import write_encoder_beside
 from dailymae_hf.recipe.recipe import Recipe
 from dailymae_hf.run_files import FACTS_NAME, RECIPE_NAME, Result, write_result
+from dailymae_hf.training.run_claim import claimed
 
 if TYPE_CHECKING:
     from dailymae_hf.training.beton_trainer import BetonTrainer
+
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+Left = TypeVar("Left")
+
+
+def in_its_folder(run: Callable[[AnyRecipe], Left]) -> Callable[[AnyRecipe], Left]:
+    """A recipe's run that holds its output folder from before the first file is read until the last is written."""
+
+    @wraps(run)
+    def held(recipe: AnyRecipe) -> Left:
+        with claimed(recipe.training, recipe.training.resume_from_checkpoint):
+            return run(recipe)
+
+    return held
+
+
+def train(trainer: "BetonTrainer", recipe: Recipe) -> None:
+    """Refuse what can be refused, keep the recipe in the output folder, train."""
+    trainer.recipe_settings = recipe.resolved()
+    trainer.prepare(recipe.training.resume_from_checkpoint)
+    save_recipe(trainer, recipe)
+    trainer.train(recipe.training.resume_from_checkpoint)
 
 
 def save_recipe(trainer: "BetonTrainer", recipe: Recipe) -> None:

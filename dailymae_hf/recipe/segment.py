@@ -10,7 +10,7 @@ from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.masked_images import MaskedImages
 from dailymae_hf.downstream.segmentation import SegmentationTrainer, build_segmenter
 from dailymae_hf.recipe.downstream import SegmentationRecipe
-from dailymae_hf.recipe.run_folder import finish_run, save_recipe
+from dailymae_hf.recipe.run_folder import finish_run, in_its_folder, train
 from dailymae_hf.recipe.summary import scored
 from dailymae_hf.run_files import Result, scores_of
 from dailymae_hf.training.callbacks import LogFileCallback, ThroughputCallback
@@ -46,10 +46,10 @@ def build_trainer(recipe: SegmentationRecipe) -> SegmentationTrainer:
     )
 
 
+@in_its_folder
 def run(recipe: SegmentationRecipe) -> Result:
     trainer = build_trainer(recipe)
-    save_recipe(trainer, recipe)
-    trainer.train(recipe.training.resume_from_checkpoint)
+    train(trainer, recipe)
     scores = trainer.evaluate()
     result = Result(
         protocol="linear segmentation, " + ("frozen encoder" if recipe.model.frozen_encoder else "fine-tuned"),

@@ -10,6 +10,7 @@ Hub. A subclass says what one kind of model needs: its inputs, its score, its pa
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,18 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerContr
 
 from dailymae_hf.data.beton import Beton
 from dailymae_hf.data.shards import BetonSource, is_beton_source
-from dailymae_hf.errors import RecipeError
+from dailymae_hf.errors import RecipeError, ResumeError
 from dailymae_hf.model.float8 import use_float8
 from dailymae_hf.model.flops import TRAINING_FACTOR, encode_flops
 from dailymae_hf.model.image_processors import image_processor
 from dailymae_hf.schedule import ResolutionSchedule, warmup_cosine
 from dailymae_hf.training import fsdp
 from dailymae_hf.training.callbacks.base import DailyMAECallback
+from dailymae_hf.training.callbacks.continuity import ContinuityCallback
 from dailymae_hf.training.callbacks.progress import ReadableProgressCallback
 from dailymae_hf.training.callbacks.resolution import ResolutionCallback, schedule_over
 from dailymae_hf.training.checkpoint import Checkpoints, required_files
+from dailymae_hf.training.compared_settings import other_settings
 from dailymae_hf.training.devices import tell_cpu_precision
 from dailymae_hf.training.evaluation import evaluation_mode, gather_samples, rows_by_sample
 from dailymae_hf.training.hf_compat import (
@@ -39,18 +42,23 @@ from dailymae_hf.training.hf_compat import (
     ProgressCallback,
     exported_callback_states,
     logging,
+    losses_start_anew,
     save_optimizer_and_random_states,
     skipping_by_the_loader,
     tune_ddp,
     without_progress_bars,
 )
+from dailymae_hf.training.identity import Identity, require_equal_ranks
 from dailymae_hf.training.loaders import Batch, RunData, RunLoaders, WholeSteps, check_sources
 from dailymae_hf.training.optim import OPTIMIZERS, Groups, decay_groups, is_decayed, without_names
 from dailymae_hf.training.pixels import IMAGE_MEAN, IMAGE_STD, PixelNormalizer
 from dailymae_hf.training.ranks import check_all_ranks_are_here
+from dailymae_hf.training.run_claim import claimed
 from dailymae_hf.training.run_facts import model_facts, run_facts, write_facts
-from dailymae_hf.training.run_settings import RunSettings, settings_of
+from dailymae_hf.training.run_guard import RunGuard, all_finite
+from dailymae_hf.training.run_settings import RunSettings, read_settings, settings_of
 from dailymae_hf.training.run_uploader import RunUploader
+from dailymae_hf.training.step_watch import NonFiniteStep
 from dailymae_hf.training.stopwatch import Stopwatch
 from dailymae_hf.training.training_args import DailyMAETrainingArguments
 from dailymae_hf.training.weights import load_weights
@@ -131,7 +139,10 @@ class BetonTrainer(Trainer):
         self.augment = augment
         self.stopwatch = Stopwatch()
         self.checkpoints = Checkpoints(args.output_dir, limit=args.save_total_limit, is_writer=args.should_save)
+        self.guard = RunGuard(args, self.checkpoints)
+        self.recipe_settings: Mapping[str, Any] = {}  # what else the run's recipe says
         self.provenance: dict[str, Any] = {"base_model": None, "datasets": []}
+        self._settings: RunSettings | None = None  # from `prepare` to the end of `train`
         self.step_batches: list[Batch] = []
         self._micro_batch = 0  # of the optimizer step under way
         self._epoch = 0
@@ -139,6 +150,7 @@ class BetonTrainer(Trainer):
         schedule = self.resolution_schedule()
         if schedule is not None:
             self._put_first(self.schedule_callback(schedule))
+        self.callback_handler.callbacks.append(ContinuityCallback(self.guard))
         for callback in self.own_callbacks():
             callback.attach(self)
         if self.pop_callback(ProgressCallback) is not None:
@@ -186,6 +198,8 @@ class BetonTrainer(Trainer):
         if "loss" in logs:
             for callback in self.own_callbacks():
                 logs.update(callback.log_values())
+        if "train_loss" in logs:  # the stock figure is that of the steps since a resume
+            logs["train_loss"] = self._total_loss_scalar / max(1, self.state.global_step)
         super().log(logs, start_time)
 
     # ---- loaders ---------------------------------------------------------------------------------------------------
@@ -225,20 +239,66 @@ class BetonTrainer(Trainer):
 
     # ---- an epoch --------------------------------------------------------------------------------------------------
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Train, or continue from a folder (`True`: the newest whole checkpoint of `output_dir`).
+    def prepare(self, resume_from_checkpoint: str | bool | None = None) -> None:
+        """Refuse what can be refused, before anything is written. Every rank calls it; `train` does where none did.
 
         Raises:
+            RankError: the ranks were given different things.
+            RunLockError, RecipeError: the output folder is another run's.
             ResumeError: there is no checkpoint, or it cannot be continued exactly under the present settings.
         """
-        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        required = required_files(self.args, sharded=sharded)
-        checkpoint = self.checkpoints.begin(resume_from_checkpoint, self.run_settings, required)
-        try:
-            return super().train(None if checkpoint is None else str(checkpoint), *args, **kwargs)
-        finally:
-            # The Trainer takes exactly as many batches as there are and never lets an iterator run out.
-            self.close()
+        if self._settings is not None:
+            return
+        settings = self.run_settings()
+        require_equal_ranks(Identity.of_this_process(self.args.process_index, settings.data, settings.settings))
+        with claimed(self.args, resume_from_checkpoint) as claim:
+            if claim.checkpoint is not None:
+                sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+                self.checkpoints.check(claim.checkpoint, settings, required_files(self.args, sharded=sharded))
+        self._settings = settings
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Train, or continue from a folder: True for the newest whole checkpoint of `output_dir`, "auto" for that or,
+        without checkpoints, a new run.
+
+        Raises:
+            Preempted: the run was asked to stop, and its checkpoint is whole.
+            DivergenceError: a loss or a gradient was not a number.
+            RankError: another rank has ended.
+            What `prepare` raises.
+        """
+        with claimed(self.args, resume_from_checkpoint) as claim, self.guard.on_duty(claim):
+            try:
+                self.prepare(resume_from_checkpoint)
+                claim.begin()
+                if claim.checkpoint is not None:
+                    self.guard.rewinds[:] = read_settings(claim.checkpoint)["rewinds"]
+                return self._train_from(claim.checkpoint, *args, **kwargs)
+            finally:
+                self._settings = None
+
+    def _train_from(self, checkpoint: Path | None, *args: Any, **kwargs: Any) -> Any:
+        while True:
+            if self.guard.rewinds:
+                self.loaders.take_samples_of_turn(len(self.guard.rewinds))
+            try:
+                return super().train(None if checkpoint is None else str(checkpoint), *args, **kwargs)
+            except NonFiniteStep as error:
+                checkpoint = self.guard.rewind(error)
+            finally:
+                # The Trainer takes exactly as many batches as there are and never lets an iterator run out.
+                self.close()
+
+    def _maybe_log_save_evaluate(
+        self, tr_loss: torch.Tensor, grad_norm: Any, model: nn.Module, trial: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        step = self.state.global_step
+        self.guard.after_step(step, tr_loss, grad_norm, restarted=losses_start_anew(self))
+        super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, trial, *args, **kwargs)
+        if self.guard.stop_agreed and step < self.state.max_steps:
+            if self.checkpoints.newest != step:
+                self._save_checkpoint(model, trial)
+            self.guard.leave(step)
 
     def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
         """The stock values for an epoch of whole optimizer steps: what accumulation leaves over is not trained on."""
@@ -435,6 +495,8 @@ class BetonTrainer(Trainer):
             if reports_progress:
                 self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
 
+        if self.is_in_train:
+            self.guard.require_numbers(self.state.global_step, self.model)
         with evaluation_mode(self.core_model):
             return rows_by_sample(
                 loader,
@@ -452,9 +514,10 @@ class BetonTrainer(Trainer):
     # ---- checkpoints -----------------------------------------------------------------------------------------------
 
     def run_settings(self) -> RunSettings:
-        """The settings of this run that a checkpoint must share."""
-        config = getattr(self.model, "config", None)
-        return settings_of(self.args, self.train_dataset_length(), getattr(config, "mask_ratio", None))
+        """What the ranks and the checkpoints of this run must share."""
+        others = other_settings(self.recipe_settings, self.loaders.options, self.pixels.mean, self.pixels.std)
+        others["dataset_length"] = self.train_dataset_length()
+        return settings_of(self.args, getattr(self.core_model, "config", None), self.data, others)
 
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
         if self.is_fsdp_enabled:
@@ -472,8 +535,11 @@ class BetonTrainer(Trainer):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
             load_weights(self.model if model is None else model, resume_from_checkpoint)
+        if not all_finite(self.model):
+            raise ResumeError(f"{resume_from_checkpoint}: its weights are not numbers, so no step can follow")
 
     def _load_best_model(self) -> None:
+        self.checkpoints.wait()
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_best_model()
         else:
@@ -483,12 +549,15 @@ class BetonTrainer(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         with self.stopwatch.pause():
+            self.guard.require_numbers(self.state.global_step, self.model)
+            self.guard.require_folder()
             self.store_flos()
-            step = self.state.global_step
-            checkpoint = self.checkpoints.write(step, self.run_settings(), self._write_state)
-            self.checkpoints.rotate(self.state.best_model_checkpoint)
-            if self.args.push_to_hub and checkpoint.is_dir():
-                self._push_from_checkpoint(str(checkpoint))
+            assert self._settings is not None
+            step, settings = self.state.global_step, replace(self._settings, rewinds=tuple(self.guard.rewinds))
+            self.checkpoints.write(step, settings, self._write_state, lambda: self.state.best_model_checkpoint)
+            if self.args.push_to_hub:
+                self.checkpoints.wait()
+                self._push_from_checkpoint(str(self.checkpoints.path(step)))
 
     def _write_state(self, folder: Path) -> None:
         """Fill a checkpoint's folder; every rank calls this."""

@@ -1,115 +1,144 @@
-"""Checkpoints that are whole or not there: written beside their final place, renamed once every rank is done.
+"""Checkpoints that are whole or not there: written beside their final place, verified by a manifest, renamed at once.
 
-The stock Trainer writes a checkpoint in place, takes the folder with the highest number for the newest even if a crash
-left it half written, and removes old ones by their step alone, whichever run they belong to.
+The stock Trainer writes a checkpoint in place and takes the folder with the highest number for the newest even if a
+crash left it half written. Here the run waits while the files are written; bringing them to the disk, summing them up
+and renaming the folder goes on in a thread while it trains.
 """
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from uuid import uuid4
 
 import torch.distributed as dist
 from safetensors import SafetensorError
 from transformers import TrainingArguments
 
 from dailymae_hf.errors import CheckpointError, ResumeError
-from dailymae_hf.training.hf_compat import OPTIMIZER_NAME, PREFIX_CHECKPOINT_DIR, SCHEDULER_NAME
-from dailymae_hf.training.run_settings import RunSettings, checkpoints_of, newest_checkpoint, run_of
-
-_PARTIAL = "_partial-"  # the leading underscore keeps it out of uploads, the name out of the search for checkpoints
+from dailymae_hf.training.checkpoint_folders import checkpoint_path, checkpoints_of, partial_path, put_in_place
+from dailymae_hf.training.hf_compat import OPTIMIZER_NAME, SCHEDULER_NAME
+from dailymae_hf.training.manifest import MANIFEST_NAME, write_manifest
+from dailymae_hf.training.ranks import is_lost_peer
+from dailymae_hf.training.run_settings import RunSettings
 
 
 class Checkpoints:
-    """The checkpoints of one run: found, checked, written, rotated. The trainer says what goes into one.
+    """The checkpoints of one run: checked, written, rotated. The trainer says what goes into one.
 
     Args:
         folder: the run's output folder.
         limit: how many to keep, the best and the newest among them; None keeps all.
-        is_writer: whether this rank writes what there is one of (settings, renaming, removing).
+        is_writer: whether this rank writes what there is one of (settings, manifest, renaming, removing).
+
+    Attributes:
+        seconds: what the run waited for the last one; None before the first.
+        newest: the step of the last one that is written or being finished.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, limit: int | None, is_writer: bool) -> None:
         self.folder = Path(folder)
         self.limit = limit
         self.is_writer = is_writer
-        self._run = uuid4().hex
+        self.seconds: float | None = None
+        self.newest: int | None = None
+        self._finisher = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._finishing: Future[None] | None = None
 
     def path(self, step: int) -> Path:
         """Where the checkpoint of an optimizer step lies."""
-        return self.folder / f"{PREFIX_CHECKPOINT_DIR}-{step}"
+        return checkpoint_path(self.folder, step)
 
-    def begin(
-        self, resume: str | bool | None, settings: Callable[[], RunSettings], required: Sequence[str]
-    ) -> Path | None:
-        """The checkpoint that a training run continues from, checked; None for a new run.
+    def check(self, checkpoint: Path, settings: RunSettings, required: Sequence[str]) -> None:
+        """Refuse a checkpoint that cannot be continued exactly.
 
         Args:
-            resume: a folder, True for the newest whole checkpoint, or nothing.
+            checkpoint: a whole one.
             settings: what the run and the checkpoint have to share.
             required: files without which the stock Trainer would begin something anew, and say nothing of it.
 
         Raises:
-            ResumeError: there is no checkpoint, or it cannot be continued exactly under the present settings.
+            ResumeError: a setting differs or a file was never written.
         """
-        self._run = uuid4().hex
-        if not resume:
-            return None
-        checkpoint: Path | None = Path(str(resume))
-        if resume in (True, "true"):
-            checkpoint = newest_checkpoint(self.folder)
-        if checkpoint is None:
-            raise ResumeError(f"{self.folder} holds no whole checkpoint to resume from")
-        settings().check(checkpoint)
+        settings.check(checkpoint)
         for name in required:
             if not (checkpoint / name).is_file():
                 raise ResumeError(
                     f"{checkpoint} has no {name} (with save_only_model there is none), so it cannot be continued "
                     "exactly. Start a new run from its weights with from_pretrained instead."
                 )
-        self._run = run_of(checkpoint) or self._run
-        return checkpoint
 
-    def write(self, step: int, settings: RunSettings, write_files: Callable[[Path], None]) -> Path:
+    def write(
+        self, step: int, settings: RunSettings, write_files: Callable[[Path], None], best: Callable[[], str | None]
+    ) -> None:
         """Write the checkpoint of a step; every rank calls this, and `write_files` with the folder to fill.
 
+        It is whole when `wait` returns, or some time later by itself. `best` is asked after writing which checkpoint
+        must stay.
+
         Raises:
-            CheckpointError: it could not be written; the message has the room left on the disk.
+            CheckpointError: this one or the one before could not be written; the message has the room on the disk.
         """
-        final, partial = self.path(step), self.folder / f"{_PARTIAL}{step}"
+        self.wait()
+        start = time.perf_counter()
+        final, partial = self.path(step), partial_path(self.folder, step)
         if self.is_writer:
-            for stale in self.folder.glob(f"{_PARTIAL}*"):
-                shutil.rmtree(stale)
+            shutil.rmtree(partial, ignore_errors=True)
         wait_for_ranks()
         try:
             write_files(partial)
             wait_for_ranks()
             if self.is_writer:
-                settings.save(partial, self._run)
-                _flush_to_disk(partial)
-                if final.exists():
-                    shutil.rmtree(final)
-                partial.rename(final)
+                settings.save(partial)
+                self._finishing = self._finisher.submit(self._finish, partial, final, best())
         # torch and safetensors have their own errors for a full disk
         except (OSError, RuntimeError, SafetensorError) as error:
-            if self.is_writer:
-                shutil.rmtree(partial, ignore_errors=True)
-            free = shutil.disk_usage(self.folder).free
-            raise CheckpointError(f"{final} could not be written ({free / 1e6:,.0f} MB are free): {error}") from error
-        wait_for_ranks()
-        return final
+            if is_lost_peer(error):
+                raise
+            raise self._failed(partial, final, error) from error
+        self.newest, self.seconds = step, time.perf_counter() - start
 
-    def rotate(self, best: str | None) -> None:
-        """Remove this run's checkpoints beyond the limit; `best` and the newest stay, and so do an earlier run's."""
-        if not self.is_writer or not self.limit or self.limit < 1:
+    def wait(self) -> None:
+        """Return when the last checkpoint written is whole and in its place. Raises CheckpointError where it failed."""
+        if self._finishing is not None:
+            finishing, self._finishing = self._finishing, None
+            finishing.result()
+
+    def look(self) -> None:
+        """Raise what the last checkpoint failed by, if it has failed by now; never waits."""
+        if self._finishing is not None and self._finishing.done():
+            self.wait()
+
+    def _finish(self, partial: Path, final: Path, best: str | None) -> None:
+        try:
+            write_manifest(partial)
+            put_in_place(partial, final)
+            self._rotate(final, best)
+        except OSError as error:
+            raise self._failed(partial, final, error) from error
+
+    def _failed(self, partial: Path, final: Path, error: Exception) -> CheckpointError:
+        if self.is_writer:
+            shutil.rmtree(partial, ignore_errors=True)
+        try:
+            room = f" ({shutil.disk_usage(self.folder).free / 1e6:,.0f} MB of the disk are free)"
+        except OSError as gone:
+            room = f" ({gone})"
+        return CheckpointError(f"{final} could not be written{room}: {error}")
+
+    def _rotate(self, newest: Path, best: str | None) -> None:
+        """Remove checkpoints beyond the limit; `best` and the newest stay. What is not whole is not counted."""
+        if not self.limit or self.limit < 1:
             return
-        own = checkpoints_of(self.folder, self._run)
-        kept = {path for path in own if path == own[-1] or (best and path == Path(best))}
-        for path in reversed(own):
+        whole = [path for path in checkpoints_of(self.folder) if (path / MANIFEST_NAME).is_file()]
+        kept = {path for path in whole if path == newest or (best and path == Path(best))}
+        for path in reversed(whole):
             if len(kept) < self.limit:
                 kept.add(path)
-        for path in set(own) - kept:
+        for path in set(whole) - kept:
+            # First the manifest: what a crash leaves of it is no checkpoint any more.
+            (path / MANIFEST_NAME).unlink(missing_ok=True)
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -126,11 +155,3 @@ def wait_for_ranks() -> None:
     """Return when every rank has come here."""
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
-
-
-def _flush_to_disk(folder: Path) -> None:
-    """fsync every file, so that the rename cannot outlive the contents through a power cut."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())

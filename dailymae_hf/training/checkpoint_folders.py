@@ -66,12 +66,17 @@ def put_in_place(partial: Path, final: Path) -> None:
     sync_folder(final.parent)
 
 
-def remove_leftovers(run_folder: Path) -> None:
-    """Remove what a run that died here had not finished. Only for who holds the folder's lock."""
+def put_back(run_folder: Path) -> None:
+    """Give a step its checkpoint back where a run died between moving the old one away and the new one in."""
     for replaced in run_folder.glob(f"{_REPLACED}*"):
         final = checkpoint_path(run_folder, step_of(replaced))
-        if not final.exists():  # it died between two renames: the old one is the step's only checkpoint
+        if not final.exists():
             replaced.rename(final)
+
+
+def remove_leftovers(run_folder: Path) -> None:
+    """Remove what a run that died here had not finished. Only for who holds the folder's lock."""
+    put_back(run_folder)
     for pattern in (_PARTIAL, _REPLACED):
         for path in run_folder.glob(f"{pattern}*"):
             shutil.rmtree(path)

@@ -1,6 +1,6 @@
 """Which settings a checkpoint and the run that continues it must share: all of them but a short list."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -41,6 +41,16 @@ _RESOLVED = ("base_learning_rate",)  # learning_rate, which is compared, says wh
 MAY_CHANGE = frozenset(
     (*_LOGGING, *_SAVING, *_EVALUATION, *_WORKERS, *_REPORTING, *_FOLDERS, *_HUB, *_RANKS, *_RESOLVED)
 )
+# Keys of a recipe that need no comparing: files have digests, the model its config; some act at the start of a run
+# only, others only measure.
+_ELSEWHERE = frozenset(
+    {
+        *("train_beton", "eval_beton", "model_name_or_path", "model_size", "model_overrides", "initialization", "plan"),
+        *("online_probe", "knn_bank_size", "probe_every_n_epochs"),
+        *("reconstruction_every_n_epochs", "reconstruction_images"),
+        *("crop_scale", "crop_ratio", "hflip", "on_error", "image_mean", "image_std"),
+    }
+)
 # Of a model's config: where it came from and who wrote it, not what it is.
 _ORIGIN = frozenset({"_name_or_path", "_commit_hash", "architectures", "transformers_version", "dtype", "torch_dtype"})
 
@@ -61,3 +71,15 @@ def compared_settings(
         if name not in _ORIGIN:
             settings[f"config.{name}" if name in known else name] = value
     return plain(settings | dict(others))
+
+
+def other_settings(
+    recipe: Mapping[str, Any], loader_options: Mapping[str, Any], mean: Sequence[float], std: Sequence[float]
+) -> dict[str, Any]:
+    """What a trainer's own parts say, and of a resolved recipe the keys that are in none of them and must stay."""
+    known = {field.name for field in fields(TrainingArguments)} | MAY_CHANGE | _ELSEWHERE
+    settings = {name: value for name, value in recipe.items() if name not in known}
+    for name, value in loader_options.items():
+        if name not in MAY_CHANGE:
+            settings[f"crop_{name}" if name in ("scale", "ratio") else name] = value
+    return settings | {"image_mean": list(mean), "image_std": list(std)}

@@ -40,8 +40,11 @@ __all__ = [
     "ProgressCallback",
     "SaveStrategy",
     "SchedulerType",
+    "continue_loss_log",
     "exported_callback_states",
     "logging",
+    "loss_log",
+    "losses_start_anew",
     "save_optimizer_and_random_states",
     "skipping_by_the_loader",
     "tune_ddp",
@@ -56,6 +59,7 @@ TRAINER_METHODS: dict[str, tuple[str, ...]] = {
     "_get_output_dir": ("trial",),
     "_load_best_model": (),
     "_load_from_checkpoint": ("resume_from_checkpoint", "model"),
+    "_maybe_log_save_evaluate": ("tr_loss", "grad_norm", "model", "trial"),
     "_prepare_for_training": ("max_steps", "train_dataloader", "resume_from_checkpoint"),
     "_prepare_inputs": ("inputs",),
     "_push_from_checkpoint": ("checkpoint_folder",),
@@ -124,6 +128,23 @@ def save_optimizer_and_random_states(trainer: Trainer, folder: Path) -> None:
     trainer._save_optimizer_and_scheduler(str(folder))
     trainer._save_scaler(str(folder))
     trainer._save_rng_state(str(folder))
+
+
+def losses_start_anew(trainer: Any) -> bool:
+    """Whether the loss that the Trainer sums up between two logs has only the step just done."""
+    return bool(trainer._globalstep_last_logged == trainer.state.global_step - 1)
+
+
+def loss_log(trainer: Any) -> dict[str, Any]:
+    """When the Trainer last logged a loss, and the sum of all losses logged so far."""
+    return {"last_logged": trainer._globalstep_last_logged, "total": trainer._total_loss_scalar}
+
+
+def continue_loss_log(trainer: Any, *, last_logged: int, total: float, accumulated: float) -> None:
+    """Let the Trainer go on with the losses summed up before a resume, which it has just set to nothing."""
+    trainer._globalstep_last_logged = last_logged
+    trainer._total_loss_scalar = total
+    trainer._tr_loss.fill_(accumulated)
 
 
 def exported_callback_states(callbacks: list[TrainerCallback], control: Any) -> dict[str, Any]:

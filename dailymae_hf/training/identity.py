@@ -71,6 +71,15 @@ def digest_data(beton: Beton) -> list[FileDigest]:
     return [_digest_file(file) for file in getattr(beton, "files", (beton,))]
 
 
+def digest_source(source: Any) -> list[FileDigest]:
+    """The digest of an open .beton, of a loader's, or of what has a length and a fingerprint as `datasets` give it."""
+    source = getattr(source, "dataset", source)
+    if isinstance(source, Beton):
+        return digest_data(source)
+    length = len(source) if hasattr(source, "__len__") else 0
+    return [FileDigest(length, 0, str(getattr(source, "_fingerprint", "")), "")]
+
+
 def _digest_file(file: Beton) -> FileDigest:
     tables = hashlib.sha256()
     for table in (file.metadata, file.table_ptrs, file.table_sizes):

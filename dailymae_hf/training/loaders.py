@@ -86,6 +86,7 @@ class RunLoaders:
         self.data, self.args = data, args
         self.options = dict(options)
         self.resolution = resolution
+        self._turn = 0
         self._training: Any = None
         self._evaluation: Any = None
         self._made: list[Any] = []
@@ -94,11 +95,26 @@ class RunLoaders:
         """The loader of training images, in a new order and with new crops each epoch; the same at each call."""
         if self._training is None:
             opened, args = self.data.opened["training"], self.args
-            seed = args.seed if args.data_seed is None else args.data_seed
             self._training = opened
             if isinstance(opened, Beton):
-                self._training = self._make(opened, args.per_device_train_batch_size, seed=seed, **self.options)
+                size, seed = args.per_device_train_batch_size, self._seed()
+                self._training = self._make(opened, size, seed=seed, **self.options)
         return self._training
+
+    def take_samples_of_turn(self, turn: int) -> None:
+        """Take training images in another order and with other crops; a function of how often the run went back."""
+        if turn == self._turn:
+            return
+        self._turn = turn
+        if isinstance(self.data.opened["training"], Beton):
+            self._training = None
+        else:
+            self.training().seed = self._seed()
+
+    def _seed(self) -> int:
+        """The seed of order and crops."""
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return (seed + 0x9E3779B1 * self._turn) % 2**32
 
     def train_on(self, loader: Any) -> None:
         """Take training batches from this loader from now on."""
@@ -195,5 +211,7 @@ def check_sources(
             "dataloader_drop_last: false does not go with train_beton: the last batch would be smaller, and the "
             "learning rate is made for the whole one"
         )
+    if train_beton is None and args.on_nan == "rewind":
+        raise RecipeError("on_nan: rewind needs train_beton; a data set's samples come in an order of its own")
     if train_beton is None and args.resolution_schedule is not None:
         raise RecipeError("resolution_schedule: needs train_beton; a data set's images have the size it gives them")

@@ -1,32 +1,26 @@
-"""What a checkpoint and the run that continues it must share, and which checkpoints belong to one run."""
+"""What a checkpoint says of the run that wrote it, and what the run that continues it must have alike: all of it."""
 
 import json
-import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dailymae_hf.errors import ResumeError
-from dailymae_hf.training.hf_compat import PREFIX_CHECKPOINT_DIR, TRAINER_STATE_NAME
+from dailymae_hf.training.compared_settings import compared_settings
+from dailymae_hf.training.hf_compat import logging
+from dailymae_hf.training.identity import FileDigest, digest_source, library_versions, plain
+from dailymae_hf.training.loaders import RunData
+
+logger = logging.get_logger(__name__)
 
 RUN_SETTINGS_NAME = "run_settings.json"
 
-# Training arguments that an exact continuation needs unchanged.
-FIXED_ARGUMENTS = (
-    "optim",
-    "num_train_epochs",
-    "max_steps",
-    "learning_rate",
-    "warmup_epochs",
-    "weight_decay",
-    "adam_beta1",
-    "adam_beta2",
-    "resolution_schedule",
-    "decoder_keep",
-)
-
 _OTHER_SAMPLES = "the number of steps done stands for another number of images."
 _OTHER_CURVE = "learning rate and resolution follow one curve over the whole run, whose first part is done already."
+_FIRST_PART = "the first part of the run was trained with the other one."
+_IN_OPTIMIZER = "the optimizer's state in the checkpoint holds the other value, which would go on."
+# Why, for those that are asked about most; they are compared first.
 _WHY = {
     "world_size": "each process would skip as many batches as before, but batches are now dealt to another number of "
     "processes, so images would be seen twice or never.",
@@ -35,12 +29,17 @@ _WHY = {
     "seed": "order, crops and masks are functions of the seed, so the rest of the epoch would be another one.",
     "data_seed": "the order of an epoch is a function of it, so the rest of the epoch would be another one.",
     "dataset_length": "the order of an epoch is a permutation of the whole data set, so this is not the same data.",
-    "mask_ratio": "the first part of the run was trained with the other one.",
-    "decoder_keep": "the first part of the run was trained with the other one.",
+    "num_train_epochs": _OTHER_CURVE,
+    "max_steps": _OTHER_CURVE,
+    "learning_rate": _OTHER_CURVE,
+    "warmup_epochs": _OTHER_CURVE,
+    "resolution_schedule": _OTHER_CURVE,
+    "mask_ratio": _FIRST_PART,
+    "decoder_keep": _FIRST_PART,
     "optim": "the optimizer's state in the checkpoint is the other one's.",
-    "weight_decay": "the optimizer's state in the checkpoint holds the other value, which would go on.",
-    "adam_beta1": "the optimizer's state in the checkpoint holds the other value, which would go on.",
-    "adam_beta2": "the optimizer's state in the checkpoint holds the other value, which would go on.",
+    "weight_decay": _IN_OPTIMIZER,
+    "adam_beta1": _IN_OPTIMIZER,
+    "adam_beta2": _IN_OPTIMIZER,
 }
 
 
@@ -48,101 +47,99 @@ _WHY = {
 class RunSettings:
     """What fixes the meaning of "the next step": with one of these changed, a resumed run is no longer the same run.
 
-    `arguments` are those of `FIXED_ARGUMENTS` that the run's arguments have.
+    Attributes:
+        settings: every setting but those that may change, see `compared_settings`.
+        data: the files of each role ("train_beton", "eval_beton").
+        rewinds: the times that the run went back to a checkpoint; they decide which samples come next.
     """
 
-    world_size: int
-    per_device_train_batch_size: int
-    gradient_accumulation_steps: int
-    seed: int
-    data_seed: int | None
-    dataset_length: int
-    mask_ratio: float | None
-    arguments: dict[str, Any]
+    settings: Mapping[str, Any]
+    data: Mapping[str, Sequence[FileDigest]]
+    rewinds: Sequence[Mapping[str, int]] = ()
+    versions: Mapping[str, str | None] = field(default_factory=library_versions)
 
-    def save(self, folder: Path, run: str) -> None:
-        """Write the settings and `run`, the name that all checkpoints of one run share, into a checkpoint."""
-        (folder / RUN_SETTINGS_NAME).write_text(json.dumps({"run": run, **self._flat()}, indent=2) + "\n")
+    def save(self, folder: Path) -> None:
+        """Write `run_settings.json` into a checkpoint."""
+        (folder / RUN_SETTINGS_NAME).write_text(json.dumps(self._plain(), indent=1) + "\n")
 
     def check(self, folder: Path) -> None:
-        """Refuse `folder` unless it was written under these settings.
+        """Refuse to continue `folder` unless it was written under these settings, on these data.
 
         Raises:
-            ResumeError: the folder or its settings are missing, or a setting differs; the message names it and both
-                values.
+            ResumeError: a setting or a file differs; the message names it and both values.
         """
-        if not folder.is_dir():
-            raise ResumeError(f"{folder}: there is no such checkpoint")
-        if not (folder / RUN_SETTINGS_NAME).is_file():
-            raise ResumeError(
-                f"{folder} has no {RUN_SETTINGS_NAME}: it was not written by this Trainer, so the place to continue "
-                "from is unknown. Start a new run from its weights with from_pretrained instead."
-            )
-        stored = _read(folder)
-        for name, now in json.loads(json.dumps(self._flat())).items():
-            if stored.get(name) != now:
+        stored, now = read_settings(folder), self._plain()
+        old, new = stored["settings"], now["settings"]
+        for name in (*_WHY, *sorted(old.keys() | new.keys())):
+            if old.get(name) != new.get(name):
                 raise ResumeError(
-                    f"{folder} was written with {name} {stored.get(name)}, this run has {now}: "
-                    f"{_WHY.get(name, _OTHER_CURVE)} Continue with {name} {stored.get(name)}, or start a new run."
+                    f"{folder} was written with {name} {old.get(name)}, this run has {new.get(name)}: "
+                    f"{_WHY.get(name, _FIRST_PART)} Continue with {name} {old.get(name)}, or start a new run."
+                )
+        for role in sorted(stored["data"].keys() | now["data"].keys()):
+            self._check_files(folder, role, stored["data"].get(role, []), now["data"].get(role, []))
+        for name, version in now["versions"].items():
+            if stored["versions"].get(name) != version:
+                logger.warning(
+                    "%s was written with %s %s, this run has %s: the same numbers are not promised",
+                    *(folder, name, stored["versions"].get(name), version),
                 )
 
-    def _flat(self) -> dict[str, Any]:
-        settings = asdict(self)
-        return settings | settings.pop("arguments")
+    def _check_files(self, folder: Path, role: str, old: list[Any], new: list[Any]) -> None:
+        if len(old) != len(new):
+            raise ResumeError(f"{role}: {folder} was written with {len(old)} files, this run has {len(new)}")
+        for number, (before, now) in enumerate(zip(old, new, strict=True)):
+            for name in before:
+                if before[name] != now.get(name):
+                    raise ResumeError(
+                        f"{role}: file {number} is not the one that {folder} was trained on: its {_FACTS[name]} "
+                        f"{now.get(name)}, not {before[name]}. Continue with that file, or start a new run."
+                    )
+
+    def _plain(self) -> dict[str, Any]:
+        written: dict[str, Any] = plain(asdict(self))
+        return written
 
 
-def settings_of(args: Any, dataset_length: int, mask_ratio: float | None) -> RunSettings:
-    """The settings of a run with these training arguments."""
+def settings_of(args: Any, config: Any, data: RunData, others: Mapping[str, Any]) -> RunSettings:
+    """What ranks and checkpoints of a run must share.
+
+    Args:
+        args, config: training arguments and the model's config.
+        data: the run's files.
+        others: what they do not say; see `compared_settings`.
+    """
+    roles = {"train_beton": data.opened["training"], "eval_beton": data.opened["validation"]}
     return RunSettings(
-        world_size=args.world_size,
-        per_device_train_batch_size=args.per_device_train_batch_size,
-        gradient_accumulation_steps=args.gradient_accumulation_steps,
-        seed=args.seed,
-        data_seed=args.data_seed,
-        dataset_length=dataset_length,
-        mask_ratio=mask_ratio,
-        arguments={name: getattr(args, name) for name in FIXED_ARGUMENTS if hasattr(args, name)},
+        settings=compared_settings(args, config, {"world_size": args.world_size, **others}),
+        data={role: digest_source(source) for role, source in roles.items() if source is not None},
     )
 
 
-def newest_checkpoint(output_dir: str | os.PathLike[str]) -> Path | None:
-    """The whole checkpoint with the most steps of the run that last wrote into `output_dir`, or None.
+_FACTS = {
+    "samples": "samples are",
+    "bytes": "bytes are",
+    "tables": "tables' digest is",
+    "sampled": "images' digest is",
+}
 
-    A folder may hold checkpoints with more steps from an earlier run, which was not continued but begun anew.
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What a checkpoint says of its run.
+
+    Raises:
+        ResumeError: it says nothing, or nothing that can be read.
     """
-    written = {path / TRAINER_STATE_NAME: path for path in _numbered(output_dir)}
-    if not written:
-        return None
-    last = written[max(written, key=lambda state: (state.stat().st_mtime_ns, step_of(state.parent)))]
-    return checkpoints_of(output_dir, run_of(last))[-1]
-
-
-def checkpoints_of(output_dir: str | os.PathLike[str], run: str | None) -> list[Path]:
-    """The whole checkpoints of one run in `output_dir`, fewest steps first."""
-    return sorted((path for path in _numbered(output_dir) if run_of(path) == run), key=step_of)
-
-
-def run_of(folder: Path) -> str | None:
-    """The name of the run that wrote a checkpoint; None where it says none."""
-    return _read(folder).get("run") if (folder / RUN_SETTINGS_NAME).is_file() else None
-
-
-def step_of(folder: Path) -> int:
-    """Optimizer steps done when the checkpoint was written."""
-    return int(folder.name.rpartition("-")[2])
-
-
-def _numbered(output_dir: str | os.PathLike[str]) -> list[Path]:
-    return [
-        path
-        for path in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*")
-        if path.name.rpartition("-")[2].isdecimal() and (path / TRAINER_STATE_NAME).is_file()
-    ]
-
-
-def _read(folder: Path) -> dict[str, Any]:
     path = folder / RUN_SETTINGS_NAME
+    if not path.is_file():
+        raise ResumeError(
+            f"{folder} has no {RUN_SETTINGS_NAME}: it was not written by this Trainer, so the place to continue "
+            "from is unknown. Start a new run from its weights with from_pretrained instead."
+        )
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ResumeError(f"{path} is damaged: {error}") from error
+        stored: dict[str, Any] = json.loads(path.read_text())
+        if not all(isinstance(stored[name], dict) for name in ("settings", "data", "versions")):
+            raise ValueError("not the settings of a run")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResumeError(f"{path} is damaged: {error!r}") from error
+    return stored

@@ -29,26 +29,37 @@ class StepFigures:
     def is_finite(self) -> bool:
         return math.isfinite(self.loss) and (self.grad_norm is None or math.isfinite(self.grad_norm))
 
+    def __str__(self) -> str:
+        return f"loss {self.loss:g}" + ("" if self.grad_norm is None else f", gradient norm {self.grad_norm:g}")
+
 
 class NonFiniteStep(Exception):
-    """The loss or the gradient of a step is not a number. The trainer stops or goes back."""
+    """The loss, the gradient or the weights of a step are not numbers. The trainer stops or goes back."""
 
-    def __init__(self, figures: StepFigures) -> None:
-        super().__init__(f"step {figures.step}: loss {figures.loss}, gradient norm {figures.grad_norm}")
-        self.figures = figures
+    def __init__(self, step: int, what: str) -> None:
+        super().__init__(f"step {step}: {what}")
+        self.step = step
 
 
 class StepWatch:
-    """Takes each step's figures in and gives earlier steps' back."""
+    """Takes each step's figures in and gives earlier steps' back.
 
-    def __init__(self, device: torch.device) -> None:
+    Args:
+        device: of the run.
+        accumulated: what was accumulated of the loss before the first step that it will see.
+
+    Attributes:
+        accumulated: the mean over the ranks of the accumulated loss, as it was after the step last looked at.
+    """
+
+    def __init__(self, device: torch.device, accumulated: float = 0.0) -> None:
         self._device = device
         self._ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
         self._delay = DELAY.get(device.type, 0)
         self._side = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._pending: deque[_Pending] = deque()
         self._flags = [torch.full((), float(flag), device=device) for flag in (False, True)]
-        self._sum = 0.0  # the accumulated loss as it was after the step last looked at
+        self.accumulated = accumulated
 
     def record(
         self, step: int, accumulated_loss: torch.Tensor, grad_norm: Any, *, restarted: bool, stop: bool
@@ -85,8 +96,8 @@ class StepWatch:
             pending = self._pending.popleft()
             loss, norm, stop = pending.read()
             total = loss / self._ranks
-            step_loss = total if pending.restarted else total - self._sum
-            self._sum = total
+            step_loss = total if pending.restarted else total - self.accumulated
+            self.accumulated = total
             due.append(
                 StepFigures(pending.step, step_loss, norm / self._ranks if pending.watched else None, bool(stop))
             )

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -31,12 +32,16 @@ class StopSignals:
     A second one ends the process at once, as if nobody had listened; of a service's signals (not Ctrl-C) those of the
     first five seconds count as one, as launchers pass them on a second time.
 
+    Args:
+        may_finish: whether Ctrl-C waits for a checkpoint as well, asked when it comes; else it ends the process.
+
     Attributes:
         requested: what asked for the stop, in a word; None while nothing did.
         interrupted: it was Ctrl-C.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, may_finish: Callable[[], bool] = lambda: True) -> None:
+        self._may_finish = may_finish
         self.requested: str | None = None
         self.interrupted = False
         self._since = 0.0
@@ -62,7 +67,7 @@ class StopSignals:
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
-        if self.requested is None:
+        if self.requested is None and (number != signal.SIGINT or self._may_finish()):
             self.request(name)
             self.interrupted = number == signal.SIGINT
             # os.write, as a signal may come while print holds its lock

@@ -22,6 +22,9 @@ OWN_VALUES = {
     "decoder_keep": Allowed(above=0, at_most=1),
     "lr_scheduler_type": Allowed(choices=("cosine",)),
     "min_learning_rate": Allowed(at_least=0),
+    "on_nan": Allowed(choices=("stop", "rewind")),
+    "max_rewinds": Allowed(at_least=1),
+    "rank_timeout": Allowed(at_least=1),
     "optim": Allowed(choices=(*(STOCK_VALUES["optim"].choices or ()), *OPTIMIZERS)),
 }
 
@@ -61,6 +64,22 @@ class DailyMAETrainingArguments(TrainingArguments):
     )
     float8: bool = field(
         default=False, metadata={"help": "Matrix products of the layers in 8-bit floats (torchao), on GPUs with them."}
+    )
+
+    # No run writes over another's files unless it is told to.
+    overwrite_output_dir: bool = field(
+        default=False, metadata={"help": "Remove the run that output_dir holds; without it that is refused."}
+    )
+    on_nan: str = field(
+        default="stop",
+        metadata={
+            "help": "Where a loss or gradient is not a number: 'stop', or 'rewind' to the last checkpoint and go on "
+            "with other samples."
+        },
+    )
+    max_rewinds: int = field(default=3, metadata={"help": "Times that on_nan: rewind goes back in one run."})
+    rank_timeout: float = field(
+        default=120.0, metadata={"help": "Seconds without a sign of life of a rank after which the run ends."}
     )
 
     hub_license: str | None = field(

@@ -2,7 +2,8 @@
 
 Each argument is the JSON of a run: out (folder), and optionally batch (per rank), accumulation, resume (true), stop_at
 (step to die after), killed (a rank: the one that the kernel kills after two steps), epochs, images, probe, fsdp (true),
-arguments (of the Trainer). Writes per rank: weights, probe, scores and what was compiled; the first rank also the log.
+model (overrides of its config), image_mean, recipe (its other keys), arguments (of the Trainer). Writes per rank:
+weights, probe, scores and what was compiled; the first rank also the log.
 """
 
 import json
@@ -95,17 +96,23 @@ def build(options: dict, rank: int = 0, world_size: int = 1) -> DailyMAETrainer:
         resolution_schedule=SCHEDULE,
         save_strategy="steps",
         save_steps=options.get("save_steps", 3),
-        logging_steps=1,
         report_to="none",
         disable_tqdm=True,
         seed=options.get("seed", 3),
-        **{"use_cpu": True, "bf16": False, **options.get("arguments", {})},
+        **{"use_cpu": True, "bf16": False, "logging_steps": 1, **options.get("arguments", {})},
     )
     if options.get("fsdp"):
         shard_on_cpus()
-    return DailyMAETrainer(
-        tiny_model(), args, train_beton=loaders["train"], eval_beton=loaders["eval"], callbacks=callbacks
+    trainer = DailyMAETrainer(
+        tiny_model(**options.get("model", {})),
+        args,
+        train_beton=loaders["train"],
+        eval_beton=loaders["eval"],
+        image_mean=options.get("image_mean"),
+        callbacks=callbacks,
     )
+    trainer.recipe_settings = options.get("recipe", {})
+    return trainer
 
 
 def run(options: dict, rank: int = 0, world_size: int = 1) -> None:

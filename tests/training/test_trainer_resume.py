@@ -10,9 +10,10 @@ from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainingArguments, ViTMAEForPreTraining
 from transformers.trainer import skip_first_batches
 
-from dailymae_hf.errors import CheckpointError, ResumeError
+from dailymae_hf.errors import CheckpointError, RecipeError, ResumeError
 from dailymae_hf.run_files import read_log
-from dailymae_hf.training.run_settings import newest_checkpoint
+from dailymae_hf.training.checkpoint_folders import newest_whole
+from dailymae_hf.training.manifest import write_manifest
 from dailymae_hf.training.weights import load_weights
 from tests.support.in_memory import ArrayLoader, coloured_images, tiny_model
 from tests.support.rank_run import build
@@ -32,9 +33,13 @@ def states(trainer):
     return found
 
 
+def newest_checkpoint(folder):
+    return newest_whole(folder)[0]
+
+
 def crash(options):
     with pytest.raises(KeyboardInterrupt):
-        build(options).train()
+        build(options).train(resume_from_checkpoint=options.get("resume"))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +83,8 @@ def test_stock_takes_a_half_written_checkpoint_for_the_newest(tmp_path):
 
     for step in (3, 6):
         (tmp_path / f"checkpoint-{step}").mkdir()
-    (tmp_path / "checkpoint-3" / "trainer_state.json").write_text("{}")
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+    write_manifest(tmp_path / "checkpoint-3")
     assert Path(get_last_checkpoint(str(tmp_path))).name == "checkpoint-6"
     assert newest_checkpoint(tmp_path).name == "checkpoint-3"
 
@@ -155,6 +161,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_name(tmp_path, checkpoint,
     tensors = load_file(folder / "model.safetensors")
     damage(tensors)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    write_manifest(folder)
     trainer = build({"out": str(tmp_path)})
     trainer.state.best_model_checkpoint = str(folder)
     read = trainer._load_best_model if best else lambda: trainer.train(resume_from_checkpoint=str(folder))
@@ -195,7 +202,9 @@ def test_another_world_size_is_refused_with_the_reason(tmp_path, checkpoint):
     folder = tmp_path / "checkpoint-6"
     shutil.copytree(checkpoint, folder)
     settings = json.loads((folder / "run_settings.json").read_text())
-    (folder / "run_settings.json").write_text(json.dumps({**settings, "world_size": 8}))
+    settings["settings"]["world_size"] = 8
+    (folder / "run_settings.json").write_text(json.dumps(settings))
+    write_manifest(folder)
     with pytest.raises(ResumeError, match="world_size 8, this run has 1: each process would skip"):
         build({"out": str(tmp_path)}).train(resume_from_checkpoint=str(folder))
 
@@ -204,6 +213,7 @@ def test_a_checkpoint_without_the_probe_is_refused(tmp_path, checkpoint):
     folder = tmp_path / "checkpoint-6"
     shutil.copytree(checkpoint, folder)
     (folder / "online_probe.safetensors").unlink()
+    write_manifest(folder)
     with pytest.raises(ResumeError, match="without the online probe"):
         build({"out": str(tmp_path)}).train(resume_from_checkpoint=str(folder))
 
@@ -213,6 +223,7 @@ def test_what_the_stock_trainer_would_begin_anew_is_missed_by_name(tmp_path, che
     folder = tmp_path / "checkpoint-6"
     shutil.copytree(checkpoint, folder)
     (folder / name).unlink()
+    write_manifest(folder)
     with pytest.raises(ResumeError, match=f"no {name}"):
         build({"out": str(tmp_path)}).train(resume_from_checkpoint=str(folder))
 
@@ -228,7 +239,7 @@ def test_a_damaged_file_is_named(tmp_path, checkpoint, name, content):
     folder = tmp_path / "checkpoint-6"
     shutil.copytree(checkpoint, folder)
     (folder / name).write_bytes(content)
-    with pytest.raises(ResumeError, match=r"damaged|cannot be read"):
+    with pytest.raises(ResumeError, match=rf"is not whole: .*{name}"):
         build({"out": str(tmp_path)}).train(resume_from_checkpoint=str(folder))
 
 
@@ -251,7 +262,9 @@ def test_a_crash_while_saving_costs_only_the_work_since_the_last_checkpoint(tmp_
         save(folder)
 
     monkeypatch.setattr(trainer, "_save_rng_state", dies_at_six)
-    with pytest.raises(CheckpointError, match=r"checkpoint-6 could not be written \([\d,]+ MB are free\): disk full"):
+    with pytest.raises(
+        CheckpointError, match=r"checkpoint-6 could not be written \([\d,]+ MB of the disk are free\): disk full"
+    ):
         trainer.train()
     assert not list(tmp_path.glob("_partial*")), "what was half written keeps the disk full"
     assert newest_checkpoint(tmp_path).name == "checkpoint-3"
@@ -269,27 +282,126 @@ def test_a_checkpoint_holds_no_pickled_arguments(checkpoint):
 
 
 def test_nothing_to_resume_from_is_an_error(tmp_path):
-    with pytest.raises(ResumeError, match="no whole checkpoint"):
+    with pytest.raises(ResumeError, match="holds no checkpoint to resume from"):
         build({"out": str(tmp_path)}).train(resume_from_checkpoint=True)
 
 
-def test_an_earlier_run_in_the_same_folder_is_not_continued(tmp_path):
-    """Its checkpoints may have more steps than those of the run that was begun anew."""
+def files_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(("stop_at", "named"), [(10, "checkpoint-9"), (2, "log.jsonl")])
+def test_a_start_into_an_earlier_runs_folder_is_refused_and_changes_nothing(tmp_path, stop_at, named):
+    crash({"out": str(tmp_path), "stop_at": stop_at})
+    before = files_of(tmp_path)
+    with pytest.raises(RecipeError, match=rf"holds a run already \({named}.*overwrite_output_dir"):
+        build({"out": str(tmp_path)}).train()
+    assert files_of(tmp_path) == before
+
+
+def test_overwriting_removes_the_earlier_run_and_leaves_other_files(tmp_path):
+    (tmp_path / "train.beton").write_text("mine")
     crash({"out": str(tmp_path), "stop_at": 10})
-    assert newest_checkpoint(tmp_path).name == "checkpoint-9"
-    crash({"out": str(tmp_path), "stop_at": 4})
+    crash({"out": str(tmp_path), "stop_at": 4, "arguments": {"overwrite_output_dir": True}})
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-3", "log.jsonl", "train.beton"}
+    assert [line["step"] for line in read_log(tmp_path / "log.jsonl") if line["loss"] is not None] == [1, 2, 3]
+
+
+def test_a_refused_resume_changes_no_file(tmp_path):
+    crash({"out": str(tmp_path), "stop_at": 7})
+    before = files_of(tmp_path)
+    with pytest.raises(ResumeError, match="seed 3"):
+        build({"out": str(tmp_path), "seed": 4}).train(resume_from_checkpoint="auto")
+    assert files_of(tmp_path) == before
+
+
+def test_auto_is_the_first_start_and_every_next_one(tmp_path):
+    crash({"out": str(tmp_path), "stop_at": 2, "resume": "auto"})
+    again = build({"out": str(tmp_path)})
+    again.train(resume_from_checkpoint="auto")
+    assert again.state.global_step == 12
+    last = build({"out": str(tmp_path)})
+    last.train(resume_from_checkpoint="auto")
+    assert last.state.global_step == 12
+
+
+def test_auto_takes_the_newest_whole_one(tmp_path):
+    crash({"out": str(tmp_path), "stop_at": 7})
+    content = bytearray((tmp_path / "checkpoint-6" / "optimizer.pt").read_bytes())
+    content[-40] ^= 1
+    (tmp_path / "checkpoint-6" / "optimizer.pt").write_bytes(content)
     assert newest_checkpoint(tmp_path).name == "checkpoint-3"
+    trainer = build({"out": str(tmp_path)})
+    trainer.train(resume_from_checkpoint="auto")
+    assert trainer.state.global_step == 12
+    assert newest_checkpoint(tmp_path).name == "checkpoint-12"
 
 
-def test_rotation_counts_the_checkpoints_of_this_run_alone(tmp_path):
-    """The stock one goes by steps: it would remove the new run's checkpoints and keep those of the run before."""
-    limited = {"out": str(tmp_path), "arguments": {"save_total_limit": 2}}
-    build(limited).train()
-    names = {path.name for path in tmp_path.glob("checkpoint-*")}
-    assert names == {"checkpoint-9", "checkpoint-12"}
-    crash({**limited, "stop_at": 8})
-    assert {path.name for path in tmp_path.glob("checkpoint-*")} == names | {"checkpoint-3", "checkpoint-6"}
-    assert newest_checkpoint(tmp_path).name == "checkpoint-6"
+def test_auto_does_not_begin_anew_where_every_checkpoint_is_damaged(tmp_path):
+    crash({"out": str(tmp_path), "stop_at": 4})
+    (tmp_path / "checkpoint-3" / "scheduler.pt").write_bytes(b"")
+    with pytest.raises(ResumeError, match=r"no whole checkpoint .*checkpoint-3/scheduler.pt has 0 bytes"):
+        build({"out": str(tmp_path)}).train(resume_from_checkpoint="auto")
+
+
+def test_a_damaged_old_checkpoint_does_not_end_a_healthy_run(tmp_path):
+    trainer = build({"out": str(tmp_path), "arguments": {"save_total_limit": 2}})
+
+    def empties(*_):
+        for path in tmp_path.glob("checkpoint-3/*.json"):
+            path.write_bytes(b"")
+
+    trainer.store_flos = empties
+    trainer.train()
+    assert newest_checkpoint(tmp_path).name == "checkpoint-12"
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"arguments": {"max_grad_norm": 1.0}}, "max_grad_norm 0.0"),
+        ({"arguments": {"adam_epsilon": 1e-4}}, "adam_epsilon"),
+        ({"arguments": {"optim": "sgd"}}, "optim adamw_torch"),
+        ({"arguments": {"bf16": True}}, "bf16 False"),
+        ({"model": {"norm_pix_loss": False}}, "norm_pix_loss True"),
+        ({"image_mean": (0.1, 0.1, 0.1)}, "image_mean"),
+        ({"recipe": {"probe_every_n_steps": 4}}, "probe_every_n_steps None"),
+    ],
+)
+def test_whatever_a_recipe_says_is_compared(tmp_path, checkpoint, changed, named):
+    """But for a short list; all of these were continued without a word once, to another end."""
+    with pytest.raises(ResumeError, match=f"was written with {named}"):
+        build({"out": str(tmp_path), **changed}).train(resume_from_checkpoint=str(checkpoint))
+
+
+def test_other_images_of_the_same_number_are_refused(tmp_path, checkpoint):
+    folder = tmp_path / "checkpoint-6"
+    shutil.copytree(checkpoint, folder)
+    settings = json.loads((folder / "run_settings.json").read_text())
+    settings["data"]["train_beton"][0]["sampled"] = "other"
+    (folder / "run_settings.json").write_text(json.dumps(settings))
+    write_manifest(folder)
+    with pytest.raises(ResumeError, match="train_beton: file 0 is not the one that"):
+        build({"out": str(tmp_path)}).train(resume_from_checkpoint=str(folder))
+
+
+def test_what_changes_no_step_may_change(tmp_path):
+    crash({"out": str(tmp_path), "stop_at": 4})
+    free = {"save_total_limit": 1, "dataloader_num_workers": 2, "run_name": "another", "rank_timeout": 60}
+    trainer = build({"out": str(tmp_path), "arguments": free})
+    trainer.train(resume_from_checkpoint="auto")
+    assert trainer.state.global_step == 12
+
+
+def test_the_log_goes_on_as_if_the_run_had_never_stopped(tmp_path):
+    """With five steps a log and a resume at step 6: the stock first loss is that of four steps, train_loss of six."""
+    five = {"arguments": {"logging_steps": 5}}
+    build({"out": str(tmp_path / "whole"), **five}).train()
+    crash({"out": str(tmp_path / "broken"), "stop_at": 8, **five})
+    build({"out": str(tmp_path / "broken"), **five}).train(resume_from_checkpoint="auto")
+    logs = [read_log(tmp_path / run / "log.jsonl") for run in ("whole", "broken")]
+    assert [line["loss"] for line in logs[0]] == [line["loss"] for line in logs[1]]
+    assert logs[0][-1]["train_loss"] == logs[1][-1]["train_loss"]
 
 
 def test_rotation_keeps_the_best_checkpoint(tmp_path):
