@@ -4,17 +4,17 @@ demo   := outputs/demo
 # Every choice that accelerate would otherwise warn about: one process, which takes the GPU where there is one.
 launch := .venv/bin/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: install demo demo-stock demo-downstream test test-compat lint native bench gpu wheels fuzz
+.PHONY: install demo demo-stock demo-downstream test test-compat lint native bench gpu wheels fuzz faults
 install:
 	@bash scripts/bootstrap.sh
 
 demo: $(demo)/validation.beton
-	$(launch) recipes/pretrain.py recipes/configs/demo.yaml
+	$(launch) recipes/pretrain.py recipes/configs/demo.yaml --overwrite_output_dir true
 	@$(python) scripts/demo_summary.py $(demo) --beside $(demo)-stock
 
 # The same run from the weights that transformers' class draws, to be held against the demo's.
 demo-stock: $(demo)/validation.beton
-	$(launch) recipes/pretrain.py recipes/configs/demo.yaml --initialization stock --output_dir $(demo)-stock
+	$(launch) recipes/pretrain.py recipes/configs/demo.yaml --initialization stock --output_dir $(demo)-stock --overwrite_output_dir true
 	@$(python) scripts/demo_summary.py $(demo)-stock
 
 # The demo's checkpoint through nearest neighbours, linear probe, fine-tuning, segmentation and compression shift.
@@ -68,6 +68,11 @@ gpu:
 # The wheels of dist/: no compiler, root or libjpeg is needed where they are installed.
 wheels:
 	@bash scripts/build_wheels.sh
+
+# Faults injected into real runs: kills, signals, NaN, damaged files, full disks, ranks that differ (docs/reliability.md).
+FAULT_KILLS ?= 40
+faults: install
+	$(python) benchmarks/fault_bench.py --kills $(FAULT_KILLS) --out benchmarks/results/faults.json --page docs/reliability.md
 
 # The kernel under sanitizers: a million damaged samples, or FUZZ_RUNS of them; another FUZZ_SEED makes others.
 FUZZ_RUNS ?= 1000000

@@ -1,0 +1,98 @@
+"""Faults injected into real runs, and what they came to: `make faults` writes the table of docs/reliability.md.
+
+    python benchmarks/fault_bench.py --out benchmarks/results/faults.json --page docs/reliability.md
+    python benchmarks/fault_bench.py --only kills --kills 200 --seed 3      # more of one kind, on a free night
+
+Each try starts the recipe's script as a user does (kills start it from a process that has done the imports), breaks
+something, and looks at what is left. Nothing is judged good but a run that goes on to the same weights, one that stops
+as it was asked, or one that is refused in one line that names what to mend.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from environment import environment
+from faults import ends, files
+from faults.kills import Chains
+from faults.outcomes import GOOD, Try, table, to_json
+from faults.warm import Warm
+from faults.workplace import Workplace
+
+_BEGIN, _END = "<!-- faults: written by benchmarks/fault_bench.py -->\n", "<!-- end of faults -->\n"
+
+
+def kills(place: Workplace, count: int, seed: int) -> Iterator[Try]:
+    """`count` kills, divided among one and two ranks and the engines that are installed."""
+    engines = installed_engines()
+    kinds = [(ranks, engine) for ranks in (1, 2) for engine in engines]
+    warm = Warm()
+    try:
+        for number, (ranks, engine) in enumerate(kinds):
+            own = count // len(kinds) + (number < count % len(kinds))
+            if own:
+                yield from Chains(place, warm, ranks, engine, random.Random(seed + number)).run(own)
+    finally:
+        warm.close()
+
+
+def installed_engines() -> list[str]:
+    """The engines that can be tried here."""
+    return ["native", *(["ffcv"] if find_spec("ffcv") else [])]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds: dict[str, Callable[[Workplace, int], Iterator[Try]]] = {
+        "signals": ends.signals,
+        "divergence": ends.divergence,
+        "ranks": ends.ranks,
+        "damage": files.damage,
+        "disks": files.disks,
+        "folders": files.folders,
+        "data": files.data,
+    }
+    parser.add_argument("--only", nargs="+", choices=["kills", *kinds], help="these kinds of faults (default: all)")
+    parser.add_argument("--kills", type=int, default=40, help="kills in all (default: 40)")
+    parser.add_argument("--tries", type=int, default=1, help="tries of every other fault (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
+    parser.add_argument("--out", type=Path, help="a JSON file for every try")
+    parser.add_argument("--page", type=Path, help="a Markdown page whose table is written anew")
+    parser.add_argument("--keep", type=Path, help="work in this folder and leave it")
+    given = parser.parse_args()
+    folder = given.keep or Path(tempfile.mkdtemp(prefix="faults-"))
+    place = Workplace(folder)
+    tries: list[Try] = []
+    not_run: list[tuple[str, str]] = []
+    start = time.monotonic()
+    for kind in given.only or ["kills", *kinds]:
+        if kind == "disks" and not files.may_mount(place):
+            not_run.append(("disks that are full, read-only, gone", "mounting needs root"))
+            continue
+        found = kills(place, given.kills, given.seed) if kind == "kills" else kinds[kind](place, given.tries)
+        for one in found:
+            tries.append(one)
+            mark = "" if one.verdict in GOOD else f"   <-- {one.detail}"
+            print(f"{time.monotonic() - start:6.0f} s  {one.fault}: {one.verdict}{mark}", flush=True)
+    if not given.keep:
+        shutil.rmtree(folder)
+    text = table(tries, not_run)
+    print(text)
+    if given.out:
+        content = {**environment(), "seed": given.seed, "tries": to_json(tries), "not_run": not_run}
+        given.out.write_text(json.dumps(content, indent=1) + "\n")
+    if given.page:
+        page = given.page.read_text()
+        before, rest = page.split(_BEGIN)
+        given.page.write_text(before + _BEGIN + "\n" + text + "\n" + _END + rest.partition(_END)[2])
+    raise SystemExit(any(one.verdict not in GOOD for one in tries))
+
+
+if __name__ == "__main__":
+    main()
