@@ -16,6 +16,7 @@ from dailymae_hf.recipe.planning import conditions_of, fit_recipe_schedule, size
 from dailymae_hf.schedule import FIELD, is_fit
 from dailymae_hf.training.run_claim import claimed
 from dailymae_hf.training.stopwatch import process_seconds
+from dailymae_hf.training.training_args import DailyMAETrainingArguments
 
 if TYPE_CHECKING:
     from dailymae_hf.recipe.build import Setup
@@ -47,9 +48,7 @@ def fit_at_start(setup: "Setup") -> "PretrainRecipe":
     if training.max_steps > 0:
         raise RecipeError(f"max_steps: {training.max_steps} and {FIELD}.fit both set the length of the run; give one")
     path = Path(training.output_dir) / PLAN_NAME
-    with claimed(training, training.resume_from_checkpoint) as claim:
-        resumes = claim.checkpoint is not None
-    if resumes:
+    if _resumes(training):
         if not path.is_file():
             raise ResumeError(f"{path} is missing: the schedule that this run was fitted to is written there")
         chosen = json.loads(path.read_text())
@@ -62,6 +61,14 @@ def fit_at_start(setup: "Setup") -> "PretrainRecipe":
     changed = recipe.given | {name: chosen[name] for name in ("resolution_schedule", "num_train_epochs")}
     callbacks = replace(recipe.callbacks, plan=str(path))
     return replace(recipe, callbacks=callbacks, training=type(training)(**changed), given=changed)
+
+
+def _resumes(training: DailyMAETrainingArguments) -> bool:
+    """Whether the run continues a checkpoint; under "auto" that is known from the output folder."""
+    if training.resume_from_checkpoint != "auto":
+        return bool(training.resume_from_checkpoint)
+    with claimed(training, "auto") as claim:
+        return claim.checkpoint is not None
 
 
 def _choose(setup: "Setup", budget: float, spec: dict[str, Any]) -> dict[str, Any]:

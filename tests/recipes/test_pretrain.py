@@ -80,7 +80,7 @@ def test_leaves_a_checkpoint_that_plain_transformers_loads(finished):
     assert processor.size == {"height": 48, "width": 48}
     assert {"README.md", "recipe.yaml", "log.jsonl", "model.safetensors"} <= {path.name for path in out.iterdir()}
     assert [path.name for path in (out / "reconstructions").iterdir()] == ["epoch_0003.png"]
-    facts = json.loads((out / "checkpoint-4" / "run_settings.json").read_text())
+    facts = json.loads((out / "checkpoint-4" / "run_settings.json").read_text())["settings"]
     assert (facts["dataset_length"], facts["world_size"]) == (50, 1)
 
 
@@ -197,3 +197,11 @@ def test_an_interruption_says_how_to_go_on(workplace, monkeypatch, capsys):
         run_recipe("pretrain", ["recipe.yaml"])
     assert caught.value.code == 130
     assert "--resume_from_checkpoint auto" in capsys.readouterr().err
+
+
+def test_a_second_start_without_a_word_is_refused_before_anything_else(finished, workplace, monkeypatch):
+    _, out = finished
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    said = refused(workplace, monkeypatch, "--output_dir", "out", "--model_overrides.num_attention_heads", "5")
+    assert "output_dir: out holds a run already (checkpoint-18" in said
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
