@@ -25,14 +25,6 @@ from dailymae_hf.errors import RecipeError
 from dailymae_hf.model.masking import mask_ratio_for, num_visible
 
 FIELD = "resolution_schedule"
-_RAMP_KEYS = frozenset({"resolutions", "low", "high", "step", "ramp", "mask_ratio", "keep_visible"})
-_KEYS = {
-    "constant": frozenset({"resolution", "mask_ratio", "keep_visible"}),
-    "increasing": _RAMP_KEYS,
-    "decreasing": _RAMP_KEYS,
-    "palindrome": _RAMP_KEYS,
-    "stages": frozenset({"stages", "mask_ratio", "keep_visible"}),
-}
 _FIT_KEYS = frozenset({"fit", "low", "mask_ratio", "keep_visible"})
 _STAGE_KEYS = frozenset({"resolution", "share", "mask_ratio"})
 
@@ -100,7 +92,7 @@ class ResolutionSchedule:
                 resolution by default, `step` the patch size.
             ramp: [start, end] as fractions of the run, the paper's rule: the first stage before `start`, the last from
                 `end` on, in between stage floor((epoch - start) * (n - 1) / (end - start)) of n. By default every
-                stage gets the same fraction.
+                stage is equally long.
             stages: for explicit stages, a list of {resolution, share (fraction of the epochs), mask_ratio (optional)}.
             mask_ratio: one number for all stages or, but for `stages`, a list with one per stage.
             keep_visible: instead of mask ratios, the number of visible patches at every size; true keeps the number
@@ -118,13 +110,10 @@ class ResolutionSchedule:
         check_keys(spec)
         if is_fit(spec):
             raise RecipeError(f"{FIELD}.fit: has to be fitted to a measured speed first, as recipes/pretrain.py does")
-        kind = spec["kind"]
-        if kind == "stages":
-            sizes, ends, own_ratios = _explicit_stages(spec, epochs)
-        else:
-            sizes = _sizes(spec, resolution, patch_size)
-            ends = _ramp_ends(spec, len(sizes), epochs)
-            own_ratios = None
+        kind = _KINDS[spec["kind"]]
+        sizes = kind.sizes(spec, resolution, patch_size)
+        ends = kind.ends(spec, len(sizes), epochs)
+        own_ratios = kind.mask_ratios(spec)
         for name, size in sizes:
             if size % patch_size != 0 or size <= 0:
                 raise RecipeError(f"{FIELD}.{name}: {size} is not a multiple of the patch size {patch_size}")
@@ -149,12 +138,11 @@ def check_keys(spec: Any) -> None:
         _check_known(spec, _FIT_KEYS, FIELD)
         return
     kind = spec.get("kind")
-    if kind not in _KEYS:
-        told = (
-            "is missing" if kind is None else f"{kind!r} is unknown; the nearest known one is {_nearest(kind, _KEYS)!r}"
-        )
-        raise RecipeError(f"{FIELD}.kind: {told} (there are {', '.join(_KEYS)})")
-    _check_known(spec, _KEYS[kind] | {"kind"}, FIELD)
+    if kind not in _KINDS:
+        nearest = _nearest(kind, _KINDS)
+        told = "is missing" if kind is None else f"{kind!r} is unknown; the nearest known one is {nearest!r}"
+        raise RecipeError(f"{FIELD}.kind: {told} (there are {', '.join(_KINDS)})")
+    _check_known(spec, _KINDS[kind].keys | {"kind"}, FIELD)
 
 
 def _check_known(spec: Mapping[str, Any], known: frozenset[str], where: str) -> None:
@@ -180,94 +168,185 @@ def _number(value: Any, name: str, low: float, high: float) -> float:
     return float(value)
 
 
-def _sizes(spec: Mapping[str, Any], resolution: int, patch_size: int) -> list[tuple[str, int]]:
-    """(field to name in errors, size) of each stage."""
-    kind = spec["kind"]
-    if kind == "constant":
+class ScheduleKind:
+    """One kind of schedule. Another is a subclass, registered with `@schedule_kind("its name in recipes")`."""
+
+    # Keys of the recipe beside `kind`.
+    keys: frozenset[str] = frozenset({"mask_ratio", "keep_visible"})
+
+    def sizes(self, spec: Mapping[str, Any], resolution: int, patch_size: int) -> list[tuple[str, int]]:
+        """(field to name in errors, side in pixels) of each stage; `resolution` is the model's own."""
+        raise NotImplementedError
+
+    def ends(self, spec: Mapping[str, Any], count: int, epochs: float) -> list[float]:
+        """First epoch after each of the stages, the last one infinite; here all are equally long."""
+        return [*(round(epochs * i / count, 9) for i in range(1, count)), math.inf]
+
+    def mask_ratios(self, spec: Mapping[str, Any]) -> list[float | None] | None:
+        """Mask ratios that stages have of their own; None where the recipe says them for all together."""
+        return None
+
+
+_KINDS: dict[str, ScheduleKind] = {}
+
+
+def schedule_kind(name: str) -> Callable[[type[ScheduleKind]], type[ScheduleKind]]:
+    """Register a kind of schedule under the name that recipes use."""
+
+    def register(kind: type[ScheduleKind]) -> type[ScheduleKind]:
+        _KINDS[name] = kind()
+        return kind
+
+    return register
+
+
+@schedule_kind("constant")
+class Constant(ScheduleKind):
+    """One size for the whole run."""
+
+    keys = ScheduleKind.keys | {"resolution"}
+
+    def sizes(self, spec: Mapping[str, Any], resolution: int, patch_size: int) -> list[tuple[str, int]]:
         return [("resolution", _integer(spec, "resolution", resolution))]
-    if "resolutions" in spec:
-        clash = next((key for key in ("low", "high", "step") if key in spec), None)
-        if clash is not None:
-            raise RecipeError(f"{FIELD}.{clash}: give either resolutions or low, high and step")
-        given = spec["resolutions"]
-        if not isinstance(given, Sequence) or isinstance(given, str) or len(given) < 2:
-            raise RecipeError(f"{FIELD}.resolutions: expected a list of two sizes or more, got {given!r}")
-        sizes = [
-            (f"resolutions[{i}]", _integer({"resolutions": size}, "resolutions", 0)) for i, size in enumerate(given)
+
+
+class Ramp(ScheduleKind):
+    """Sizes that rise, fall or both, along the paper's ramp; `low`, `high` and `step` or a list of them."""
+
+    keys = ScheduleKind.keys | {"resolutions", "low", "high", "step", "ramp"}
+    name = ""
+    meaning = ""
+
+    def stairs(self, rising: list[int]) -> list[int]:
+        """The sizes of the stages, from the rising list of all of them."""
+        raise NotImplementedError
+
+    def turn(self, numbers: list[int]) -> int:
+        """The stage up to which sizes fall and from which they rise."""
+        raise NotImplementedError
+
+    def sizes(self, spec: Mapping[str, Any], resolution: int, patch_size: int) -> list[tuple[str, int]]:
+        if "resolutions" not in spec:
+            sizes = self._between(spec, resolution, patch_size)
+        else:
+            clash = next((key for key in ("low", "high", "step") if key in spec), None)
+            if clash is not None:
+                raise RecipeError(f"{FIELD}.{clash}: give either resolutions or low, high and step")
+            given = spec["resolutions"]
+            if not isinstance(given, Sequence) or isinstance(given, str) or len(given) < 2:
+                raise RecipeError(f"{FIELD}.resolutions: expected a list of two sizes or more, got {given!r}")
+            sizes = [
+                (f"resolutions[{i}]", _integer({"resolutions": size}, "resolutions", 0)) for i, size in enumerate(given)
+            ]
+        self._check([size for _, size in sizes])
+        return sizes
+
+    def ends(self, spec: Mapping[str, Any], count: int, epochs: float) -> list[float]:
+        ramp = spec.get("ramp", [0.0, (count - 1) / count])
+        if not isinstance(ramp, Sequence) or len(ramp) != 2:
+            raise RecipeError(f"{FIELD}.ramp: expected [start, end] as fractions of the run, got {ramp!r}")
+        start, end = (_number(value, "ramp", 0, 1) for value in ramp)
+        if start >= end:
+            raise RecipeError(f"{FIELD}.ramp: start {start} is not before end {end}")
+        # The paper's floor((epoch - start) * (n - 1) / (end - start)) reaches i here. Rounding guards whole epochs.
+        reached = (round(epochs * (start + (end - start) * i / (count - 1)), 9) for i in range(1, count))
+        return [*reached, math.inf]
+
+    def _between(self, spec: Mapping[str, Any], resolution: int, patch_size: int) -> list[tuple[str, int]]:
+        if "low" not in spec:
+            raise RecipeError(f"{FIELD}.low: missing; give low (and high, step) or resolutions")
+        low, high = _integer(spec, "low", 0), _integer(spec, "high", resolution)
+        step = _integer(spec, "step", patch_size)
+        if step <= 0 or high <= low or (high - low) % step != 0:
+            raise RecipeError(f"{FIELD}.step: steps of {step} do not lead from low {low} to high {high}")
+        named = {low: "low", high: "high"}
+        return [(named.get(size, "step"), size) for size in self.stairs(list(range(low, high + 1, step)))]
+
+    def _check(self, numbers: list[int]) -> None:
+        turn = self.turn(numbers)
+        falls = all(a > b for a, b in pairwise(numbers[: turn + 1]))
+        rises = all(a < b for a, b in pairwise(numbers[turn:]))
+        if not (falls and rises):
+            raise RecipeError(f"{FIELD}.resolutions: {numbers} do not {self.meaning}, as kind {self.name!r} says")
+
+
+@schedule_kind("increasing")
+class Increasing(Ramp):
+    """From the smallest size to the largest."""
+
+    name, meaning = "increasing", "rise"
+
+    def stairs(self, rising: list[int]) -> list[int]:
+        return rising
+
+    def turn(self, numbers: list[int]) -> int:
+        return 0
+
+
+@schedule_kind("decreasing")
+class Decreasing(Ramp):
+    """From the largest size to the smallest."""
+
+    name, meaning = "decreasing", "fall"
+
+    def stairs(self, rising: list[int]) -> list[int]:
+        return rising[::-1]
+
+    def turn(self, numbers: list[int]) -> int:
+        return len(numbers) - 1
+
+
+@schedule_kind("palindrome")
+class Palindrome(Ramp):
+    """Down to the smallest size and back again: the paper's schedule."""
+
+    name, meaning = "palindrome", "fall, then rise"
+
+    def stairs(self, rising: list[int]) -> list[int]:
+        return [*rising[::-1], *rising[1:]]
+
+    def turn(self, numbers: list[int]) -> int:
+        # A list that only falls or only rises is told so by a turn at the wrong end.
+        lowest = numbers.index(min(numbers))
+        if lowest == 0:
+            return len(numbers) - 1
+        return 0 if lowest == len(numbers) - 1 else lowest
+
+
+@schedule_kind("stages")
+class ExplicitStages(ScheduleKind):
+    """A list of sizes, each with its share of the epochs and, where wanted, its mask ratio."""
+
+    keys = ScheduleKind.keys | {"stages"}
+
+    def sizes(self, spec: Mapping[str, Any], resolution: int, patch_size: int) -> list[tuple[str, int]]:
+        given = spec.get("stages")
+        if not isinstance(given, Sequence) or isinstance(given, str) or not given:
+            raise RecipeError(f"{FIELD}.stages: expected a list of stages, got {given!r}")
+        sizes = []
+        for i, stage in enumerate(given):
+            where = f"stages[{i}]"
+            if not isinstance(stage, Mapping):
+                raise RecipeError(f"{FIELD}.{where}: expected resolution and share, got {stage!r}")
+            _check_known(stage, _STAGE_KEYS, f"{FIELD}.{where}")
+            for key in ("resolution", "share"):
+                if key not in stage:
+                    raise RecipeError(f"{FIELD}.{where}.{key}: missing")
+            sizes.append((f"{where}.resolution", _integer(stage, "resolution", 0, f"{FIELD}.{where}")))
+        return sizes
+
+    def ends(self, spec: Mapping[str, Any], count: int, epochs: float) -> list[float]:
+        shares = [_number(stage["share"], f"stages[{i}].share", 0, 1) for i, stage in enumerate(spec["stages"])]
+        if not math.isclose(sum(shares), 1, abs_tol=1e-6):
+            raise RecipeError(f"{FIELD}.stages: the shares add up to {sum(shares):g}, not to 1")
+        # Whole epochs: a stage of a third of 100 epochs ends after 33.
+        return [*(float(round(epochs * sum(shares[: i + 1]))) for i in range(count - 1)), math.inf]
+
+    def mask_ratios(self, spec: Mapping[str, Any]) -> list[float | None] | None:
+        own = [stage.get("mask_ratio") for stage in spec["stages"]]
+        return [
+            None if ratio is None else _number(ratio, f"stages[{i}].mask_ratio", 0, 1) for i, ratio in enumerate(own)
         ]
-    else:
-        sizes = _stairs(spec, resolution, patch_size)
-    numbers = [size for _, size in sizes]
-    _check_shape(kind, numbers)
-    return sizes
-
-
-def _stairs(spec: Mapping[str, Any], resolution: int, patch_size: int) -> list[tuple[str, int]]:
-    if "low" not in spec:
-        raise RecipeError(f"{FIELD}.low: missing; give low (and high, step) or resolutions")
-    low, high = _integer(spec, "low", 0), _integer(spec, "high", resolution)
-    step = _integer(spec, "step", patch_size)
-    if step <= 0 or high <= low or (high - low) % step != 0:
-        raise RecipeError(f"{FIELD}.step: steps of {step} do not lead from low {low} to high {high}")
-    rising = list(range(low, high + 1, step))
-    falling = rising[::-1]
-    numbers = {"increasing": rising, "decreasing": falling, "palindrome": falling + rising[1:]}[spec["kind"]]
-    name = {low: "low", high: "high"}
-    return [(name.get(size, "step"), size) for size in numbers]
-
-
-def _check_shape(kind: str, numbers: list[int]) -> None:
-    lowest = numbers.index(min(numbers))
-    turn = {"increasing": 0, "decreasing": len(numbers) - 1, "palindrome": lowest}[kind]
-    falls = all(a > b for a, b in pairwise(numbers[: turn + 1]))
-    rises = all(a < b for a, b in pairwise(numbers[turn:]))
-    inside = kind != "palindrome" or 0 < turn < len(numbers) - 1
-    if not (falls and rises and inside):
-        meaning = {"increasing": "rise", "decreasing": "fall", "palindrome": "fall, then rise"}[kind]
-        raise RecipeError(f"{FIELD}.resolutions: {numbers} do not {meaning}, as kind {kind!r} says")
-
-
-def _ramp_ends(spec: Mapping[str, Any], count: int, epochs: float) -> list[float]:
-    """First epoch after each stage, as the paper's ramp has it."""
-    if count == 1:
-        return [math.inf]
-    ramp = spec.get("ramp", [0.0, (count - 1) / count])
-    if not isinstance(ramp, Sequence) or len(ramp) != 2:
-        raise RecipeError(f"{FIELD}.ramp: expected [start, end] as fractions of the run, got {ramp!r}")
-    start, end = (_number(value, "ramp", 0, 1) for value in ramp)
-    if start >= end:
-        raise RecipeError(f"{FIELD}.ramp: start {start} is not before end {end}")
-    # The paper's floor((epoch - start) * (n - 1) / (end - start)) reaches i here. Rounding guards whole epochs.
-    reached = (round(epochs * (start + (end - start) * i / (count - 1)), 9) for i in range(1, count))
-    return [*reached, math.inf]
-
-
-def _explicit_stages(
-    spec: Mapping[str, Any], epochs: float
-) -> tuple[list[tuple[str, int]], list[float], list[float | None]]:
-    given = spec.get("stages")
-    if not isinstance(given, Sequence) or isinstance(given, str) or not given:
-        raise RecipeError(f"{FIELD}.stages: expected a list of stages, got {given!r}")
-    sizes: list[tuple[str, int]] = []
-    shares: list[float] = []
-    ratios: list[float | None] = []
-    for i, stage in enumerate(given):
-        where = f"stages[{i}]"
-        if not isinstance(stage, Mapping):
-            raise RecipeError(f"{FIELD}.{where}: expected resolution and share, got {stage!r}")
-        _check_known(stage, _STAGE_KEYS, f"{FIELD}.{where}")
-        for key in ("resolution", "share"):
-            if key not in stage:
-                raise RecipeError(f"{FIELD}.{where}.{key}: missing")
-        sizes.append((f"{where}.resolution", _integer(stage, "resolution", 0, f"{FIELD}.{where}")))
-        shares.append(_number(stage["share"], f"{where}.share", 0, 1))
-        own = stage.get("mask_ratio")
-        ratios.append(None if own is None else _number(own, f"{where}.mask_ratio", 0, 1))
-    if not math.isclose(sum(shares), 1, abs_tol=1e-6):
-        raise RecipeError(f"{FIELD}.stages: the shares add up to {sum(shares):g}, not to 1")
-    # Whole epochs: a stage of a third of 100 epochs ends after 33.
-    ends = [round(epochs * sum(shares[: i + 1])) for i in range(len(shares) - 1)]
-    return sizes, [*map(float, ends), math.inf], ratios
 
 
 def _mask_ratios(

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
+from dailymae_hf import schedule as schedule_module
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.model.flops import mae_flops
 from dailymae_hf.model.masking import num_visible
@@ -214,3 +215,19 @@ def test_lambda_lr_hook_resumes_where_it_was():
     resumed_optimizer.step()
     resumed.step()
     assert resumed_optimizer.param_groups[0]["lr"] == pytest.approx(rates[5])
+
+
+def test_another_kind_is_one_registered_class(monkeypatch):
+    """Recipes know it, its keys are checked, and it has its stages."""
+    monkeypatch.setattr(schedule_module, "_KINDS", dict(schedule_module._KINDS))
+
+    @schedule_module.schedule_kind("twice")
+    class Twice(schedule_module.ScheduleKind):
+        keys = schedule_module.ScheduleKind.keys | {"small"}
+
+        def sizes(self, spec, resolution, patch_size):
+            return [("small", spec["small"]), ("resolution", resolution)]
+
+    assert sizes({"kind": "twice", "small": 160}, 4) == [160, 160, 224, 224]
+    with pytest.raises(RecipeError, match=r"resolution_schedule\.smal: unknown key.*'small'"):
+        schedule({"kind": "twice", "smal": 160})
