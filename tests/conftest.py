@@ -7,7 +7,9 @@ import os
 for _offline in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
     os.environ.setdefault(_offline, "1")
 
+from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
 from PIL import Image  # noqa: E402
@@ -48,3 +50,13 @@ def photograph_folder(photographs: list[tuple[str, Image.Image]], tmp_path_facto
         for number, box in enumerate(boxes):
             whole.crop(box).save(folder / name / f"{number}.jpg", quality=90)
     return folder
+
+
+@pytest.fixture(scope="session")
+def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Somebody who follows the pages in a new folder: `tests.support.newcomer.Newcomer`."""
+    from tests.support.loopback_hub import LoopbackHub
+    from tests.support.newcomer import Newcomer
+
+    with LoopbackHub() as hub:
+        yield Newcomer(tmp_path_factory.mktemp("newcomer"), hub)

@@ -100,13 +100,30 @@ def load_recipe(
             values[name] = with_part(values.get(name), inner, from_words(words, Any, key))
         else:
             values[name] = from_words(words, known[name], name)
+    return _checked(kind, values, str(path))
+
+
+def make_recipe(kind: type[Kind] = PretrainRecipe, **keys: Any) -> Kind:  # type: ignore[assignment]
+    """A recipe of Python values instead of a file, checked alike: what notebooks start from.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+    """
+    known = kind.known_keys()
+    for key in keys:
+        _require_known(key, known, "make_recipe")
+    return _checked(kind, keys, "make_recipe")
+
+
+def _checked(kind: type[Kind], values: Mapping[str, Any], where: str) -> Kind:
+    known = kind.known_keys()
     checked = {key: convert(value, known[key], key) for key, value in values.items()}
     built = {
         section: cls(**{f.name: checked.pop(f.name) for f in fields(cls) if f.name in checked})
         for section, cls in kind.sections().items()
     }
     if "output_dir" not in checked:
-        raise RecipeError(f"{path}: output_dir is missing: the run has to write somewhere")
+        raise RecipeError(f"{where}: output_dir is missing: the run has to write somewhere")
     training = get_type_hints(kind)["training"](**checked)
     return kind(**built, training=training, given=checked, named=frozenset(values))
 

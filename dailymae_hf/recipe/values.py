@@ -162,11 +162,16 @@ def from_words(words: Sequence[str], annotation: Any, name: str) -> Any:
     """
     if not words:
         return convert(True, annotation, name)
-    if len(words) == 1:
-        return _from_word(words[0], annotation, name)
-    if not any(plain in (Any, list, tuple) for plain in map(_plain_type, _alternatives(annotation))):
+    takes_several = any(plain in (Any, list, tuple) for plain in map(_plain_type, _alternatives(annotation)))
+    if len(words) > 1 and not takes_several:
         text = " ".join(words)
         raise RecipeError(f"{name}: takes one value, and {len(words)} words follow it; with quotes, {text!r} is one")
+    if len(words) == 1:
+        try:
+            return _from_word(words[0], annotation, name)
+        except RecipeError:
+            if not takes_several or isinstance(_value_of(words[0]), list):
+                raise
     try:
         return convert([_value_of(word) for word in words], annotation, name)
     except RecipeError:

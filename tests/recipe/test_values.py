@@ -174,6 +174,16 @@ def test_several_words_stay_a_list_where_the_key_takes_one(tmp_path):
     assert recipe.training.resolution_schedule["resolutions"] == [224, 192, 224]
 
 
+def test_one_word_is_a_list_of_one_where_the_key_is_a_list(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(LABELLED)
+    assert load_recipe(path, ["--k", "5"], KnnRecipe).neighbours.k == (5,)
+    assert load_recipe(path, ["--k", "5", "7"], KnnRecipe).neighbours.k == (5, 7)
+    assert load_recipe(path, ["--k", "[5, 7]"], KnnRecipe).neighbours.k == (5, 7)
+    with pytest.raises(RecipeError, match=r"^crop_scale: expected .*0\.5"):
+        load_recipe(path, ["--crop_scale", "0.5"], KnnRecipe)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
