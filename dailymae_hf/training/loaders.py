@@ -9,7 +9,10 @@ from dailymae_hf.data.beton import Beton
 from dailymae_hf.data.shards import BetonSource, find_betons, is_beton_source, open_betons
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.model.image_processors import EVAL_CROP
+from dailymae_hf.training.hf_compat import IntervalStrategy, SaveStrategy, logging
 from dailymae_hf.training.training_args import DailyMAETrainingArguments
+
+logger = logging.get_logger(__name__)
 
 Batch = dict[str, torch.Tensor]
 
@@ -204,7 +207,7 @@ def check_sources(
         if beton is not None and dataset is not None:
             raise RecipeError(f"{name}_beton and {name}_dataset are both given: one of them must be None")
     if args.eval_strategy != "no" and eval_beton is None and eval_dataset is None:
-        raise RecipeError(f"eval_strategy: {args.eval_strategy} evaluates on eval_beton, which is missing")
+        _leave_out_evaluation(args)
     is_file = is_beton_source(train_beton) or isinstance(train_beton, Beton)
     if is_file and not args.dataloader_drop_last:
         raise RecipeError(
@@ -215,3 +218,19 @@ def check_sources(
         raise RecipeError("on_nan: rewind needs train_beton; a data set's samples come in an order of its own")
     if train_beton is None and args.resolution_schedule is not None:
         raise RecipeError("resolution_schedule: needs train_beton; a data set's images have the size it gives them")
+
+
+def _leave_out_evaluation(args: DailyMAETrainingArguments) -> None:
+    """Switch evaluation off where there is nothing to evaluate on, and say so; refuse where a choice depends on it."""
+    needs = "load_best_model_at_end" if args.load_best_model_at_end else None
+    if args.save_strategy == SaveStrategy.BEST:
+        needs = "save_strategy: best"
+    strategy = IntervalStrategy(args.eval_strategy).value
+    if needs is not None:
+        raise RecipeError(f"{needs}: needs the scores of eval_strategy: {strategy} on eval_beton, which is missing")
+    args.eval_strategy = IntervalStrategy.NO
+    if args.process_index == 0:
+        logger.warning(
+            "eval_strategy: nothing is evaluated, as there is no validation file; eval_beton names one, and "
+            "`dailymae write --split-off 0.02` makes one"
+        )

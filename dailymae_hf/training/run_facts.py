@@ -25,7 +25,7 @@ from dailymae_hf.training.training_args import DailyMAETrainingArguments
 NOT_MEASURED: dict[str, Any] = dict.fromkeys(
     (
         "layer_decay", "totals", "rates", "mfu", "total_flops", "train_loss", "eval_loss", "eval_accuracy",
-        "probe_accuracy", "knn_accuracy", "classes", "best_step",
+        "probe_accuracy", "knn_accuracy", "classes", "best_step", "pictures_of",
     )
 )  # fmt: skip
 _SCORES = ("eval_loss", "eval_accuracy", "probe_accuracy", "knn_accuracy")

@@ -261,9 +261,18 @@ def test_a_flat_standard_deviation_is_refused(tmp_path):
         DailyMAETrainer(tiny_model(), arguments(tmp_path), train_beton=loader(), image_std=(0.2, 0.0, 0.2))
 
 
-def test_evaluation_without_something_to_evaluate_on_is_refused(tmp_path):
-    with pytest.raises(RecipeError, match=r"eval_strategy: .*eval_beton"):
-        DailyMAETrainer(tiny_model(), arguments(tmp_path, eval_strategy="epoch"), train_beton=loader())
+def test_without_something_to_evaluate_on_evaluation_is_left_out_with_a_word(tmp_path, caplog):
+    """The self-supervised case: recipes evaluate by default, and many have no validation file."""
+    trainer = DailyMAETrainer(tiny_model(), arguments(tmp_path, eval_strategy="epoch"), train_beton=loader())
+    trainer.train()
+    assert len([record for record in caplog.records if "eval_strategy: nothing is evaluated" in record.message]) == 1
+    assert not any("eval_loss" in entry for entry in trainer.state.log_history)
+
+
+def test_a_best_model_without_something_to_evaluate_on_is_refused(tmp_path):
+    args = arguments(tmp_path, eval_strategy="epoch", save_strategy="epoch", load_best_model_at_end=True)
+    with pytest.raises(RecipeError, match=r"load_best_model_at_end: .*eval_strategy: epoch on eval_beton"):
+        DailyMAETrainer(tiny_model(), args, train_beton=loader())
 
 
 def test_one_process_for_several_gpus_is_refused(tmp_path, monkeypatch):

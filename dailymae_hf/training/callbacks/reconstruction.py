@@ -66,6 +66,7 @@ class ReconstructionCallback(DailyMAECallback):
         self.every_n_epochs = every_n_epochs
         self.num_images = num_images
         self.latest: Path | None = None
+        self.pictures_of = "validation"
         self._images: torch.Tensor | None = None
 
     def on_train_begin(
@@ -75,6 +76,7 @@ class ReconstructionCallback(DailyMAECallback):
             return
         trainer = self.trainer
         source = trainer.train_beton if trainer.eval_beton is None else trainer.eval_beton
+        self.pictures_of = "training" if trainer.eval_beton is None else "validation"
         missing = _what_is_missing(source)
         if missing is not None:
             logger.warning("reconstructions: no pictures are drawn: %s", missing)
@@ -93,6 +95,9 @@ class ReconstructionCallback(DailyMAECallback):
             self.latest = Path(args.output_dir) / FOLDER / f"epoch_{round(state.epoch):04d}.png"
             self.latest.parent.mkdir(parents=True, exist_ok=True)
             self.draw(self.latest, f"epoch {state.epoch:g}")
+
+    def facts(self) -> dict[str, Any]:
+        return {"pictures_of": self.pictures_of}
 
     @torch.no_grad()
     def draw(self, path: Path, moment: str) -> None:

@@ -64,7 +64,10 @@ def test_without_a_validation_file_pictures_are_of_training_images(tmp_path):
     """The self-supervised case: many have one pile of images and nothing beside it."""
     callback = ReconstructionCallback(every_n_epochs=10, num_images=3)
     given = {"train_beton": loader(shuffle=False), "callbacks": [callback]}
-    DailyMAETrainer(tiny_model(), arguments(tmp_path, num_train_epochs=1), **given).train()
+    trainer = DailyMAETrainer(tiny_model(), arguments(tmp_path, num_train_epochs=1), **given)
+    trainer.train()
+    trainer.create_model_card()
+    assert "*Training images, what the encoder sees" in (tmp_path / "README.md").read_text()
     assert [path.name for path in (tmp_path / "reconstructions").iterdir()] == ["epoch_0001.png"]
     assert torch.equal(callback._images, coloured_images(40)[0][:3])
 
