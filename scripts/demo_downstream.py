@@ -72,8 +72,9 @@ def compression_shift(demo: Path, output: Path) -> str:
 
 
 def run_recipe(script: str, config: str, keys: dict[str, Any]) -> None:
-    """Start a script of recipes/ as one would by hand. A run that fails ends this one too."""
+    """Start a script of recipes/ as by hand, over an earlier demo's output. A run that fails ends this one too."""
     words = [word for key, value in keys.items() for word in (f"--{key}", str(value))]
+    words += ["--overwrite_output_dir", "true"]
     recipe = RECIPES / "configs" / "downstream" / f"{config}.yaml"
     subprocess.run([sys.executable, RECIPES / f"{script}.py", recipe, *words], check=True)
 
