@@ -1,6 +1,7 @@
 """The demo's record holds what its logs hold."""
 
 import json
+from pathlib import Path
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image
@@ -50,3 +51,24 @@ def test_later_scores_keep_their_encoder_and_their_protocol(tmp_path):
         "demo-stock": {"linear probe": {"accuracy": 0.25}},
         "never trained": {"linear probe": {"accuracy": 0.75}},
     }
+
+
+@pytest.mark.parametrize(("page", "names"), [
+    ("README.md", ("`make demo`", "`make demo-stock`", "never trained")),
+    ("docs/downstream.md", ("pretrained", "pretrained from stock weights", "never trained")),
+])  # fmt: skip
+def test_the_pages_show_the_record_under_its_own_names(page, names):
+    """Before, README called the online probe a linear probe, and left the untrained encoder out."""
+    root = Path(__file__).parents[2]
+    record = json.loads((root / "benchmarks/results/demo.json").read_text())
+    lines = (root / page).read_text().splitlines()
+    for name, run in zip(names, ("demo", "demo-stock", "never trained"), strict=True):
+        (row,) = [line.strip("| ").split(" | ") for line in lines if line.startswith(f"| {name} |")]
+        cells = [cell.strip("| %") for cell in row[1:]]
+        later = record["afterwards"][run]
+        expected = [later["kNN"]["knn_accuracy_20"], later["linear probe on cached features"]["accuracy"]]
+        if page != "README.md":
+            expected.append(later["linear segmentation, frozen encoder"]["mean_iou"])
+        if run in record["runs"]:
+            expected.insert(0, record["runs"][run]["scores"][-1]["probe_accuracy"])
+        assert [cell for cell in cells if cell] == [f"{100 * score:.1f}" for score in expected]
