@@ -142,8 +142,9 @@ def refused(workplace, monkeypatch, capsys):
 
     def run(*words):
         monkeypatch.chdir(workplace)
+        elsewhere = [] if "--output_dir" in words else ["--output_dir", "refused"]  # "out" holds a run already
         with pytest.raises(SystemExit) as caught:
-            run_recipe("pretrain", ["recipe.yaml", *words])
+            run_recipe("pretrain", ["recipe.yaml", *elsewhere, *words])
         assert caught.value.code == 2
         return capsys.readouterr().err.splitlines()[-1]
 
@@ -192,16 +193,16 @@ def test_an_interruption_says_how_to_go_on(workplace, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.chdir(workplace)
-    monkeypatch.setattr("dailymae_hf.recipe.pretrain.build_trainer", interrupted)
+    monkeypatch.setattr("dailymae_hf.recipe.pretrain.Setup", interrupted)
     with pytest.raises(SystemExit) as caught:
         run_recipe("pretrain", ["recipe.yaml"])
     assert caught.value.code == 130
     assert "--resume_from_checkpoint auto" in capsys.readouterr().err
 
 
-def test_a_second_start_without_a_word_is_refused_before_anything_else(finished, workplace, monkeypatch):
+def test_a_second_start_without_a_word_is_refused_before_anything_else(finished, refused):
     _, out = finished
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    said = refused(workplace, monkeypatch, "--output_dir", "out", "--model_overrides.num_attention_heads", "5")
+    said = refused("--output_dir", "out", "--model_overrides.num_attention_heads", "5")
     assert "output_dir: out holds a run already (checkpoint-18" in said
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
