@@ -4,7 +4,7 @@
 #   scripts/build_wheels.sh                  x86_64 and aarch64
 #   scripts/build_wheels.sh aarch64          one of them; any machine builds both
 #
-# Needs Python 3.11, nasm for x86_64, and libjpeg-turbo's sources: Debian's package, which apt-get fetches without root,
+# Needs Python 3.11, nasm for x86_64, and libjpeg-turbo's sources: Debian's package, which apt-get and dpkg-dev fetch without root,
 # or the folder LIBJPEG_TURBO. Zig, from PyPI, compiles for a glibc as old as the tag says. Works in build/wheels.
 set -euo pipefail
 
@@ -35,8 +35,7 @@ get_source() { # libjpeg-turbo's into $source
     local apt=$work/apt options
     mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
     # The system's own sources with deb-src for deb, in a folder of ours: no root, and the system stays as it is.
-    { cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2> /dev/null || true; } |
-        sed -n 's/^deb \(.*debian.*\)/deb-src \1/p' > "$apt/sources.list"
+    sed -n 's/^deb /deb-src /p' /etc/apt/sources.list > "$apt/sources.list" 2> /dev/null || true
     sed 's/^Types: .*/Types: deb-src/' /etc/apt/sources.list.d/{debian,ubuntu}.sources \
         > "$apt/system.sources" 2> /dev/null || true
     options=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o "Dir::Etc::sourceparts=$apt" -o "Dir::State::lists=$apt/lists"
