@@ -25,6 +25,7 @@ def ids(command):
     return f"{command.where}: {command.text}"
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("command", RUN, ids=ids)
 def test_it_runs(newcomer, command):
     done = newcomer.run(command.words)
@@ -76,7 +77,7 @@ def test_what_is_named_is_there(command):
             known = set(command_parser(rest[0])._option_string_actions)
         assert {option.partition("=")[0].partition(".")[0] for option in options} <= known
     else:
-        assert program in {"accelerate", "dailymae", "sbatch", "hf", "pip", "git", "apt-get", "torchrun"}
+        assert program in {"accelerate", "dailymae", "sbatch", "hf", "pip", "git", "apt-get", "torchrun", "mkdir"}
 
 
 @pytest.mark.parametrize("target", sorted(TARGETS & {w for c in [*PRINTED, *mentions()] for w in c.words}))

@@ -3,7 +3,7 @@
 import argparse
 import math
 from collections.abc import Callable
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.keys import Allowed
@@ -19,12 +19,12 @@ class Parser(argparse.ArgumentParser):
         raise RecipeError(f"{command}: {message}" if command else message)
 
 
-def whole(**allowed: float) -> Callable[[str], int]:
+def whole(**allowed: Any) -> Callable[[str], int]:
     """An argument's `type`: a whole number within the bounds of `Allowed`."""
     return lambda text: _within(int, "a whole number", text, Allowed(**allowed))
 
 
-def number(**allowed: float) -> Callable[[str], float]:
+def number(**allowed: Any) -> Callable[[str], float]:
     """An argument's `type`: a finite number within the bounds of `Allowed`."""
     return lambda text: _within(float, "a number", text, Allowed(**allowed))
 

@@ -1,6 +1,7 @@
 """The values that transformers' own training arguments may have, where its checks let others through."""
 
 from collections.abc import Sequence
+from importlib import import_module
 
 from dailymae_hf.errors import MissingDependencyError, RecipeError, extra
 from dailymae_hf.keys import Allowed
@@ -75,7 +76,7 @@ def check_trackers(report_to: str | Sequence[str] | None) -> None:
     missing = [name for name in named if name not in get_available_reporting_integrations()]
     if "tensorboard" in missing:
         with extra("tensorboard", "report_to"):
-            import tensorboard  # noqa: F401
+            import_module("tensorboard")
     if missing:
         raise MissingDependencyError(f"report_to: {missing[0]} is not installed (pip install {missing[0]})")
 

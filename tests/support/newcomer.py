@@ -142,7 +142,7 @@ class Newcomer:
             capture_output=True,
             text=True,
             check=False,
-            timeout=280,
+            timeout=580,
         )
 
 
@@ -154,6 +154,7 @@ def _as_process(words: tuple[str, ...], user: str) -> list[str]:
         "python": [str(interpreter)],
         "dailymae": [str(interpreter), "-m", "dailymae_hf"],
         "accelerate": [str(interpreter.with_name("accelerate"))],
+        "mkdir": ["mkdir"],
     }
     script = script_of(words)
     return [*started[program], *rest, *((*_EVERYWHERE, *_SMALL[script]) if script else ())]

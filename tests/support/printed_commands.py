@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = ("make", "dailymae", "accelerate", "python", "sbatch", "apt-get", "git", "hf", "pip", "torchrun")
+PROGRAMS = ("make", "dailymae", "accelerate", "python", "sbatch", "apt-get", "git", "hf", "pip", "torchrun", "mkdir")
 _STARTS = re.compile(rf"(?:{'|'.join(PROGRAMS)})\s")
 _INLINE = re.compile(rf"`((?:{'|'.join(PROGRAMS)})(?: [^`\n]*)?)`")
 
