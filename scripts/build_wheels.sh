@@ -4,8 +4,9 @@
 #   scripts/build_wheels.sh                  x86_64 and aarch64
 #   scripts/build_wheels.sh aarch64          one of them; any machine builds both
 #
-# Needs Python 3.11, nasm for x86_64, and libjpeg-turbo's sources: Debian's package, which apt-get and dpkg-dev fetch without root,
-# or the folder LIBJPEG_TURBO. Zig, from PyPI, compiles for a glibc as old as the tag says. Works in build/wheels.
+# Needs Python 3.11, nasm for x86_64, and libjpeg-turbo's sources: Debian's package, which apt-get and dpkg-dev fetch
+# without root, or the folder LIBJPEG_TURBO. Zig, from PyPI, compiles for a glibc as old as the tag says. Works in
+# build/wheels.
 set -euo pipefail
 
 glibc=2.28

@@ -52,11 +52,8 @@ def covered(spans: list[tuple[float, float]], by: list[tuple[float, float]]) -> 
 
 def measure(scale: Scale, device: str, work: Path, *, model: str, steps: int = 5) -> dict[str, Any]:
     """Eager and compiled steps of ours at the native resolution, as fractions of the wall time."""
-    return {mode: _profiled(scale, device, model, mode, steps) for mode in ("eager", "compiled")[: _modes(scale)]}
-
-
-def _modes(scale: Scale) -> int:
-    return 1 if scale.compiler == "eager" else 2
+    modes = ("eager",) if scale.compiler == "eager" else ("eager", "compiled")
+    return {mode: _profiled(scale, device, model, mode, steps) for mode in modes}
 
 
 def _profiled(scale: Scale, device: str, model: str, mode: str, steps: int) -> dict[str, Any]:
