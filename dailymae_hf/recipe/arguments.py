@@ -27,17 +27,17 @@ class ModelArguments:
         check_overrides(self.model_overrides)
 
 
+def crop_scale_key(least: float) -> Any:
+    """The key `crop_scale` with the least area that a task's crops usually have."""
+    meaning = "Least and largest area of a random crop, as fractions of the image."
+    return key((least, 1.0), meaning, above=0, at_most=1, rising=True)
+
+
 @dataclass
 class CropArguments:
     """What is done to a training image."""
 
-    crop_scale: tuple[float, float] = key(
-        (0.2, 1.0),
-        "Least and largest area of a random crop, as fractions of the image.",
-        above=0,
-        at_most=1,
-        rising=True,
-    )
+    crop_scale: tuple[float, float] = crop_scale_key(0.2)
     crop_ratio: tuple[float, float] = key(
         (3 / 4, 4 / 3), "Least and largest ratio of a crop's width to its height.", above=0, rising=True
     )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from dailymae_hf.downstream.training_args import ClassifierTrainingArguments, ProbeTrainingArguments
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.keys import check_values, key
-from dailymae_hf.recipe.arguments import CropArguments
+from dailymae_hf.recipe.arguments import CropArguments, crop_scale_key
 from dailymae_hf.recipe.recipe import Recipe
 
 
@@ -50,13 +50,7 @@ class LabelledDataArguments(CropArguments):
 
     train_beton: str = key("", "Training file: a path, or an address on the Hub.", required=True)
     eval_beton: str = key("", "Validation file: a path, or an address on the Hub.", required=True)
-    crop_scale: tuple[float, float] = key(
-        (0.08, 1.0),
-        "Least and largest area of a random crop, as fractions of the image.",
-        above=0,
-        at_most=1,
-        rising=True,
-    )
+    crop_scale: tuple[float, float] = crop_scale_key(0.08)
     class_names: list[str] | None = key(None, "Names of the classes, for files that have labels but no names.")
 
 
@@ -102,13 +96,7 @@ class MaskedDataArguments:
     eval_split: str = key("validation", "Split to score on.", required=True)
     image_column: str | None = key(None, "Column of the images. None: the first one that holds images.")
     mask_column: str | None = key(None, "Column of the class masks. None: the second one that holds images.")
-    crop_scale: tuple[float, float] = key(
-        (0.25, 1.0),
-        "Least and largest area of a random crop, as fractions of the image.",
-        above=0,
-        at_most=1,
-        rising=True,
-    )
+    crop_scale: tuple[float, float] = crop_scale_key(0.25)
     reduce_labels: bool = key(False, "Class 0 means none, as in ADE20K, and the others move down by one.")
     class_names: list[str] | None = key(
         None, "Names of the classes. None: the masks are read through, and classes are called by number."
