@@ -71,15 +71,23 @@ def main() -> None:
     tries: list[Try] = []
     not_run: list[tuple[str, str]] = []
     start = time.monotonic()
-    for kind in given.only or ["kills", *kinds]:
-        if kind == "disks" and not files.may_mount(place):
-            not_run.append(("disks that are full, read-only, gone", "mounting needs root"))
-            continue
-        found = kills(place, given.kills, given.seed) if kind == "kills" else kinds[kind](place, given.tries)
-        for one in found:
-            tries.append(one)
-            mark = "" if one.verdict in GOOD else f"   <-- {one.detail}"
-            print(f"{time.monotonic() - start:6.0f} s  {one.fault}: {one.verdict}{mark}", flush=True)
+    wanted = given.only or ["kills", *kinds]
+    not_run += [(kind, "left out by --only") for kind in ("kills", *kinds) if kind not in wanted]
+    try:
+        for kind in wanted:
+            if kind == "disks" and not files.may_mount(place):
+                not_run.append(("disks that are full, read-only, gone", "mounting needs root"))
+                continue
+            found = kills(place, given.kills, given.seed) if kind == "kills" else kinds[kind](place, given.tries)
+            for one in found:
+                tries.append(one)
+                mark = "" if one.verdict in GOOD else f"   <-- {one.detail}"
+                print(f"{time.monotonic() - start:6.0f} s  {one.fault}: {one.verdict}{mark}", flush=True)
+    except KeyboardInterrupt:
+        done = wanted.index(kind)
+        not_run += [(name, "stopped by Ctrl-C") for name in wanted[done + 1 :]] + [
+            (f"the rest of {kind}", "stopped by Ctrl-C")
+        ]
     if not given.keep:
         shutil.rmtree(folder)
     text = table(tries, not_run)

@@ -282,7 +282,9 @@ class BetonTrainer(Trainer):
             if self.guard.rewinds:
                 self.loaders.take_samples_of_turn(len(self.guard.rewinds))
             try:
-                return super().train(None if checkpoint is None else str(checkpoint), *args, **kwargs)
+                output = super().train(None if checkpoint is None else str(checkpoint), *args, **kwargs)
+                self.guard.require_numbers(self.state.global_step, self.model)
+                return output
             except NonFiniteStep as error:
                 checkpoint = self.guard.rewind(error)
             finally:

@@ -58,6 +58,12 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_its_checkpoints(tmp_pat
     assert finite(tmp_path / "checkpoint-6")
 
 
+def test_the_last_step_is_looked_at_as_well(tmp_path):
+    trainer = poison(build({"out": str(tmp_path), "save_steps": 100, "probe": False}), 12)
+    with pytest.raises(DivergenceError, match=r"step 12: loss nan.*there is no checkpoint yet"):
+        trainer.train()
+
+
 @pytest.mark.parametrize("every", [1, 2])
 def test_no_checkpoint_is_written_of_what_is_no_number(tmp_path, every):
     """The loss is looked at a step later, but before every checkpoint; the weights as well."""
