@@ -12,6 +12,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -66,6 +67,8 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help="a Markdown page whose table is written anew")
     parser.add_argument("--keep", type=Path, help="work in this folder and leave it")
     given = parser.parse_args()
+    # Background jobs of a shell begin with SIGINT ignored, and so would the runs whose Ctrl-C is tried.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = given.keep or Path(tempfile.mkdtemp(prefix="faults-"))
     place = Workplace(folder)
     tries: list[Try] = []

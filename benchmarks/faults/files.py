@@ -112,7 +112,7 @@ def folders(place: Workplace, tries: int) -> Iterator[Try]:
             _judged("a start without a word into a run's folder", ended, "overwrite_output_dir"), out, before
         )
         shutil.rmtree(out)
-        run = place.start_slow("--output_dir", out.name)
+        run = place.start_slow("--output_dir", out.name, pause=2.0)
         run.wait_for_step(30, out.name)
         for words in ((), ("--resume_from_checkpoint", "auto"), ("--overwrite_output_dir", "true")):
             ended = place.finish("--output_dir", out.name, *words)

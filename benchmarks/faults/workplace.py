@@ -167,9 +167,9 @@ class Workplace:
     ) -> Run:
         return Run([*launcher, script, "recipe.yaml", *words], self.folder, environment)
 
-    def start_slow(self, *words: str, launcher: tuple[str, ...] = PYTHON) -> Run:
-        """A run whose steps leave time to break something."""
-        return self.start(*words, launcher=launcher, script=FAULTY, FAULT="slow:0.05")
+    def start_slow(self, *words: str, launcher: tuple[str, ...] = PYTHON, pause: float = 0.05) -> Run:
+        """A run whose steps, each `pause` seconds longer, leave time to break something."""
+        return self.start(*words, launcher=launcher, script=FAULTY, FAULT=f"slow:{pause}")
 
     def finish(
         self, *words: str, launcher: tuple[str, ...] = PYTHON, script: str = SCRIPT, **environment: str

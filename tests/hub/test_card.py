@@ -191,6 +191,20 @@ def test_metadata_names_where_model_and_data_come_from(released):
         (folder / "run_facts.json").write_text(stored)
 
 
+def test_a_run_that_went_back_says_so(released):
+    trainer, folder = released
+    facts = trainer.run_facts()
+    stored = (folder / "run_facts.json").read_text()
+    try:
+        write_facts(facts, folder)
+        assert "went back" not in model_card(folder)
+        write_facts(facts | {"rewinds": [{"step": 1205, "to": 1200}, {"step": 1301, "to": 1300}]}, folder)
+        text = model_card(folder)
+    finally:
+        (folder / "run_facts.json").write_text(stored)
+    assert "| went back | from step 1,205, whose loss was not a number, to 1,200; from step 1,301," in text
+
+
 def test_a_folder_of_no_run_is_refused(tmp_path):
     with pytest.raises(HubError, match=r"run_facts\.json"):
         model_card(tmp_path)
