@@ -32,7 +32,7 @@ from dailymae_hf.training.callbacks.continuity import ContinuityCallback
 from dailymae_hf.training.callbacks.progress import ReadableProgressCallback
 from dailymae_hf.training.callbacks.resolution import ResolutionCallback, schedule_over
 from dailymae_hf.training.checkpoint import Checkpoints, required_files
-from dailymae_hf.training.compared_settings import other_settings
+from dailymae_hf.training.compared_settings import trainer_settings
 from dailymae_hf.training.devices import tell_cpu_precision
 from dailymae_hf.training.evaluation import evaluation_mode, gather_samples, rows_by_sample
 from dailymae_hf.training.hf_compat import (
@@ -517,9 +517,10 @@ class BetonTrainer(Trainer):
 
     def run_settings(self) -> RunSettings:
         """What the ranks and the checkpoints of this run must share."""
-        others = other_settings(self.recipe_settings, self.loaders.options, self.pixels.mean, self.pixels.std)
+        others = trainer_settings(self.loaders.options, self.pixels.mean, self.pixels.std)
         others["dataset_length"] = self.train_dataset_length()
-        return settings_of(self.args, getattr(self.core_model, "config", None), self.data, others)
+        config = getattr(self.core_model, "config", None)
+        return settings_of(self.args, config, self.data, others, self.recipe_settings)
 
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
         if self.is_fsdp_enabled:

@@ -25,7 +25,7 @@ _EVALUATION = (
 )
 _WORKERS = (
     *("dataloader_in_order", "dataloader_multiprocessing_context", "dataloader_num_workers", "dataloader_pin_memory"),
-    *("dataloader_persistent_workers", "dataloader_prefetch_factor", "engine", "loader_engine"),
+    *("dataloader_persistent_workers", "dataloader_prefetch_factor", "engine", "loader_engine", "loader_engine"),
 )
 _REPORTING = (
     *("project", "report_to", "run_name", "trackio_bucket_id", "trackio_space_id", "trackio_static_space_id"),
@@ -56,7 +56,10 @@ _ORIGIN = frozenset({"_name_or_path", "_commit_hash", "architectures", "transfor
 
 
 def compared_settings(
-    args: TrainingArguments, config: PretrainedConfig | None, others: Mapping[str, Any]
+    args: TrainingArguments,
+    config: PretrainedConfig | None,
+    others: Mapping[str, Any],
+    recipe: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Every setting that must stay, by the name a recipe has for it, as JSON gives it back.
 
@@ -64,22 +67,22 @@ def compared_settings(
         args: the Trainer's arguments; those of `MAY_CHANGE` are left out.
         config: the model's; a name that the arguments have as well gets `config.` before it.
         others: what neither of them says (crops, pixel statistics, the data's length); wins over both.
+        recipe: the resolved recipe; of it only what none of the others says.
     """
     known = {field.name for field in fields(args)}
     settings = {name: value for name, value in args.to_dict().items() if name in known - MAY_CHANGE}
     for name, value in (config.to_dict() if config is not None else {}).items():
         if name not in _ORIGIN:
             settings[f"config.{name}" if name in known else name] = value
-    return plain(settings | dict(others))
+    rest = {name: value for name, value in (recipe or {}).items() if name not in known | MAY_CHANGE | _ELSEWHERE}
+    return plain(rest | settings | dict(others))
 
 
-def other_settings(
-    recipe: Mapping[str, Any], loader_options: Mapping[str, Any], mean: Sequence[float], std: Sequence[float]
-) -> dict[str, Any]:
-    """What a trainer's own parts say, and of a resolved recipe the keys that are in none of them and must stay."""
-    known = {field.name for field in fields(TrainingArguments)} | MAY_CHANGE | _ELSEWHERE
-    settings = {name: value for name, value in recipe.items() if name not in known}
-    for name, value in loader_options.items():
-        if name not in MAY_CHANGE:
-            settings[f"crop_{name}" if name in ("scale", "ratio") else name] = value
+def trainer_settings(loader_options: Mapping[str, Any], mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:
+    """What a trainer's own parts say, by the names that a recipe has for it."""
+    settings = {
+        f"crop_{name}" if name in ("scale", "ratio") else name: value
+        for name, value in loader_options.items()
+        if name not in MAY_CHANGE
+    }
     return settings | {"image_mean": list(mean), "image_std": list(std)}

@@ -101,17 +101,19 @@ class RunSettings:
         return written
 
 
-def settings_of(args: Any, config: Any, data: RunData, others: Mapping[str, Any]) -> RunSettings:
+def settings_of(
+    args: Any, config: Any, data: RunData, others: Mapping[str, Any], recipe: Mapping[str, Any]
+) -> RunSettings:
     """What ranks and checkpoints of a run must share.
 
     Args:
         args, config: training arguments and the model's config.
         data: the run's files.
-        others: what they do not say; see `compared_settings`.
+        others, recipe: what they do not say; see `compared_settings`.
     """
     roles = {"train_beton": data.opened["training"], "eval_beton": data.opened["validation"]}
     return RunSettings(
-        settings=compared_settings(args, config, {"world_size": args.world_size, **others}),
+        settings=compared_settings(args, config, {"world_size": args.world_size, **others}, recipe),
         data={role: digest_source(source) for role, source in roles.items() if source is not None},
     )
 

@@ -18,7 +18,6 @@ def settings(tmp_path, config=None, **arguments):
     "changed",
     [
         {"max_grad_norm": 1.0},
-        {"bf16": True},
         {"optim": "sgd"},
         {"adam_epsilon": 1e-6},
         {"seed": 4},
@@ -53,3 +52,18 @@ def test_an_argument_that_a_new_transformers_brings_is_compared():
 
 def test_values_are_as_json_gives_them_back(tmp_path):
     assert settings(tmp_path)["crop_scale"] == [0.2, 1.0]
+
+
+def test_of_a_recipe_what_nothing_else_says(tmp_path):
+    args = DailyMAETrainingArguments(str(tmp_path), report_to="none", use_cpu=True)
+    recipe = {
+        "pooling": "mean",
+        "image_size": None,
+        "warmup_epochs": 3.0,
+        "knn_bank_size": 5,
+        "loader_engine": "native",
+    }
+    compared = compared_settings(args, tiny_model().config, {}, recipe)
+    assert compared["pooling"] == "mean"
+    assert (compared["image_size"], compared["warmup_epochs"]) == (32, args.warmup_epochs)
+    assert not {"knn_bank_size", "loader_engine"} & compared.keys()
