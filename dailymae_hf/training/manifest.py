@@ -23,11 +23,8 @@ def write_manifest(folder: Path) -> None:
     names = _files(folder)
     with ThreadPoolExecutor(_READERS) as readers:
         sums = list(readers.map(lambda name: _sync_and_sum(folder / name), names))
-    content = {
-        "version": _VERSION,
-        "checksum": "crc32",
-        "files": {name: {"bytes": size, "crc32": f"{crc:08x}"} for name, (size, crc) in zip(names, sums, strict=True)},
-    }
+    files = {name: {"bytes": size, "crc32": f"{crc:08x}"} for name, (size, crc) in zip(names, sums, strict=True)}
+    content = {"version": _VERSION, "checksum": "crc32", "files": files, "crc32_of_files": _crc32_of(files)}
     with open(folder / MANIFEST_NAME, "w") as file:
         file.write(json.dumps(content, indent=1) + "\n")
         file.flush()
@@ -47,6 +44,8 @@ def damage(folder: Path) -> str | None:
     path = folder / MANIFEST_NAME
     try:
         content = json.loads(path.read_text())
+        if _crc32_of(content["files"]) != content["crc32_of_files"]:
+            raise ValueError("its own checksum does not fit")
         files = {str(name): (int(entry["bytes"]), str(entry["crc32"])) for name, entry in content["files"].items()}
     except FileNotFoundError:
         return f"{path} is missing: the checkpoint was not finished, or an older version wrote it"
@@ -76,6 +75,10 @@ def sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def _crc32_of(files: object) -> str:
+    return f"{zlib.crc32(json.dumps(files, sort_keys=True).encode()):08x}"
 
 
 def _files(folder: Path) -> list[str]:

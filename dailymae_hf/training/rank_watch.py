@@ -42,7 +42,7 @@ class RankWatch:
     Args:
         silence: seconds without a sign of life after which a rank counts as gone; this process then ends with status 1,
             the cause last on its standard error and first in the launcher's summary.
-        launcher_gone: called once, with a sentence, when the process that started this rank has ended; the run may end
+        launcher_gone: called once, with the reason, when the process that started this rank has ended; the run may end
             itself in good order, and is ended after `GRACE` seconds.
     """
 
@@ -96,7 +96,7 @@ class RankWatch:
                 unanswered = None
             looked = now
             if self._launcher is not None and os.getppid() != self._launcher:
-                self._wind_up(f"the launcher (process {self._launcher} on {socket.gethostname()}) has ended")
+                self._wind_up(f"the end of the launcher (process {self._launcher} on {socket.gethostname()})")
                 return
             if self._store is None:
                 continue
@@ -107,7 +107,7 @@ class RankWatch:
             except RuntimeError:
                 unanswered = unanswered or now
                 if now - unanswered > max(10.0, 2 * self._interval):
-                    self._wind_up("the launcher that the ranks met through no longer answers")
+                    self._wind_up("the silence of the launcher that the ranks met through")
                     return
 
     def _beat(self) -> None:
@@ -142,7 +142,7 @@ class RankWatch:
     def _wind_up(self, reason: str) -> None:
         self._launcher_gone(reason)
         if not self._done.wait(GRACE):
-            end_process(f"{reason}, and this run could not end itself within {GRACE:.0f} s")
+            end_process(f"after {reason} this run could not end itself within {GRACE:.0f} s")
 
 
 def end_process(message: str, *, stopped: int | None = None) -> None:

@@ -164,11 +164,13 @@ class RunGuard:
             Preempted: otherwise; the first rank's says what to do.
         """
         self.checkpoints.wait()
-        if dist.is_available() and dist.is_initialized():
-            dist.barrier()
+        reasons: list[Any] = [self._signals.requested]
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            reasons *= dist.get_world_size()
+            dist.all_gather_object(reasons, self._signals.requested)
         if self._signals.interrupted:
             raise KeyboardInterrupt
-        reason = self._signals.requested or "a signal to another rank"
+        reason = next(reason for reason in reasons if reason is not None)
         said = (
             f"stopped by {reason} at step {step}: {self.checkpoints.path(step)} is whole, and the same command with "
             "--resume_from_checkpoint auto continues from it"
