@@ -78,7 +78,7 @@ class BetonTrainer(Trainer):
             `BetonLoader`.
         eval_beton: the same for validation; a loader must neither shuffle nor drop samples.
         loader_options: keyword arguments of the training `BetonLoader`: scale, ratio, hflip, on_error, engine.
-        train_dataset, eval_dataset: any data set instead of the files; ffcv is not needed then.
+        train_dataset, eval_dataset: any data set instead of the files.
         image_mean, image_std: per channel, of pixels in 0-1; by default the training file's, else ImageNet's.
         augment: applied to uint8 training images before they are normalised, as `augment(pixels, epoch, index)`; gives
             floating point in [0, 1].

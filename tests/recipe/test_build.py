@@ -9,7 +9,6 @@ from dailymae_hf.data import write_beton
 from dailymae_hf.recipe.build import Setup, build_model, build_trainer
 from dailymae_hf.recipe.recipe import load_recipe
 
-pytest.importorskip("ffcv", reason="loads .beton files")
 RECIPE = """
 model_size: tiny
 image_size: 48

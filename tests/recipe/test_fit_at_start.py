@@ -22,7 +22,6 @@ from dailymae_hf.run_files import read_log
 from dailymae_hf.schedule import ResolutionSchedule
 from dailymae_hf.training.callbacks import PlanCallback
 
-pytest.importorskip("ffcv", reason="loads .beton files")
 ROOT = Path(__file__).parents[2]
 RECIPE = """
 model_size: tiny

@@ -82,7 +82,6 @@ def test_a_new_size_says_what_becomes_of_the_positions(recipe, caplog):
 @pytest.mark.parametrize("words", [(), ("--image_mean", "[0.1, 0.2, 0.3]")])
 def test_the_checkpoints_mean_and_std_hold_unless_the_recipe_has_its_own(recipe, words):
     """Before, those of the training file replaced them without a word."""
-    pytest.importorskip("ffcv", reason="loads .beton files")
     trainer = build_trainer(recipe(*words))
     assert trainer.pixels.mean == ((0.1, 0.2, 0.3) if words else MEAN)
     assert trainer.pixels.std == STD

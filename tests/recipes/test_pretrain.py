@@ -16,7 +16,6 @@ from dailymae_hf.cli.run import run_recipe
 from dailymae_hf.data import write_beton
 from dailymae_hf.run_files import read_log
 
-pytest.importorskip("ffcv", reason="loads .beton files")
 ROOT = Path(__file__).parents[2]
 RECIPE = """
 model_size: tiny

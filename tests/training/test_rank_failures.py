@@ -9,8 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from dailymae_hf.data import write_beton
 from tests.recipes.test_pretrain import RECIPE
 
@@ -29,7 +27,6 @@ def start(*words: str, cwd: Path | None = None) -> subprocess.Popen[str]:
 
 
 def test_a_corrupt_image_on_one_rank_ends_all_and_is_named_last(tmp_path, photograph_folder):
-    pytest.importorskip("ffcv", reason="loads .beton files")
     for split in ("train", "validation"):
         write_beton(photograph_folder, tmp_path / f"{split}.beton", workers=1, progress=False)
     data = bytearray((tmp_path / "train.beton").read_bytes())
