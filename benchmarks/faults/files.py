@@ -155,8 +155,8 @@ def data(place: Workplace, tries: int) -> Iterator[Try]:
         yield _while_it_runs(place, "the training file shrinks", lambda path: os.truncate(path, 4096), None)
         out = _finished(place, "continued")
         shutil.rmtree(out / f"checkpoint-{STEPS}")
-        before = _state(out)
         for words in _CHANGES:
+            before = _state(out)
             ended = place.finish("--output_dir", out.name, "--resume_from_checkpoint", "auto", *words)
             yield _unchanged(
                 _judged("a continuation with another recipe or other data", ended, "ResumeError"), out, before

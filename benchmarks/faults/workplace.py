@@ -58,6 +58,7 @@ save_steps: {SAVE_STEPS}
 save_total_limit: 3
 report_to: none
 use_cpu: true
+bf16: false
 disable_tqdm: true
 dataloader_num_workers: 1
 """
