@@ -1,10 +1,12 @@
 """What the tries of a fault came to, and the table of it."""
 
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+_ABOVE = re.compile(r"/\S+/(?=recipes/|error\.json)")
 GOOD = ("survived", "refused in one line", "stopped as asked")
 
 
@@ -41,4 +43,5 @@ def table(tries: Sequence[Try], not_run: Sequence[tuple[str, str]]) -> str:
 
 
 def to_json(tries: Sequence[Try]) -> list[dict[str, Any]]:
-    return [asdict(one) for one in tries]
+    """Ready for JSON; of paths of the machine that was measured on the last parts are left."""
+    return [asdict(one) | {"detail": _ABOVE.sub("", one.detail)} for one in tries]
