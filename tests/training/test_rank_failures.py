@@ -52,7 +52,14 @@ def test_a_killed_rank_ends_those_of_its_machine_and_of_the_next(tmp_path):
     machines = [
         start(
             *("--nnodes", "2", "--nproc_per_node", "1", "--node_rank", str(number), "--max_restarts", "0"),
-            *("--master_addr", "127.0.0.1", "--master_port", str(port), str(ROOT / "tests" / "rank_run.py"), run),
+            *(
+                "--master_addr",
+                "127.0.0.1",
+                "--master_port",
+                str(port),
+                str(ROOT / "tests" / "support" / "rank_run.py"),
+                run,
+            ),
         )
         for number in range(2)
     ]
