@@ -16,7 +16,7 @@ from dailymae_hf.errors import HubError, MissingDependencyError
 from dailymae_hf.hub.files import CURVES, RECONSTRUCTION, SCHEDULE, latest_reconstruction
 from dailymae_hf.hub.handwritten import join_card, keep_handwritten
 from dailymae_hf.hub.pictures import draw_curves, draw_schedule
-from dailymae_hf.run_files import CARD_NAME, FACTS_NAME, LOG_NAME, Result, read_log, read_result
+from dailymae_hf.run_files import CARD_NAME, FACTS_NAME, LOG_NAME, RECIPE_NAME, Result, read_log, read_result
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +93,7 @@ def model_card(
     pictures = {key: (folder / path).is_file() for key, path in _PICTURES.items()}
     base_model = base_model or facts.get("base_model")
     shown = facts | {"name": name, "source": source, "pictures": pictures, "base_model": base_model}
+    shown["has_recipe"] = (folder / RECIPE_NAME).is_file()
     body = environment().get_template(f"{facts['kind']}.md").render(shown | {"scored": _rows(scored)})
     data = ModelCardData(
         library_name=LIBRARIES.get(facts["kind"], "transformers"),

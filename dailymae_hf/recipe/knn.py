@@ -3,12 +3,16 @@
 from dailymae_hf.downstream.dataset_facts import class_names, image_statistics
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.features import collect_features, frozen_encode
+from dailymae_hf.errors import RecipeError
 from dailymae_hf.recipe.downstream import KnnRecipe
 from dailymae_hf.recipe.files import labelled_files_here
 from dailymae_hf.run_files import RECIPE_NAME, Result, append_log, write_result
+from dailymae_hf.training.hf_compat import logging
 from dailymae_hf.training.knn import knn_accuracy
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
 from dailymae_hf.training.ranks import shutdown_distributed
+
+logger = logging.get_logger(__name__)
 
 
 def run(recipe: KnnRecipe) -> Result:
@@ -24,6 +28,11 @@ def run(recipe: KnnRecipe) -> Result:
         for path in (train_beton, eval_beton)
     )
     trainer.close()
+    k = tuple(number for number in neighbours.k if number <= len(bank))
+    if not k:
+        raise RecipeError(f"k: {neighbours.k} are more neighbours than the {len(bank)} labelled training images")
+    if k != tuple(neighbours.k):
+        logger.warning("k: scored at %s, as there are %d labelled training images", k, len(bank))
     device = trainer.args.device
     accuracies = knn_accuracy(
         bank.features.to(device),
@@ -31,7 +40,7 @@ def run(recipe: KnnRecipe) -> Result:
         queries.features.to(device),
         queries.labels.to(device),
         num_classes=len(class_names(train_beton, data.class_names)),
-        k=neighbours.k,
+        k=k,
         temperature=neighbours.temperature,
     )
     result = Result(

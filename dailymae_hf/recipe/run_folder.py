@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from transformers import PreTrainedModel
 
 from dailymae_hf.hub.fetch import PREFIX, repository_of
-from dailymae_hf.model.plain_vit import write_encoder_beside
 from dailymae_hf.recipe.recipe import Recipe
 from dailymae_hf.run_files import FACTS_NAME, RECIPE_NAME, Result, write_result
 from dailymae_hf.training.run_claim import claimed
@@ -67,8 +66,6 @@ def finish_run(
     if model is not None:
         trainer.model = model
     trainer.save_model(str(folder), _internal_call=True)
-    if trainer.card_kind == "pretraining" and trainer.is_world_process_zero():
-        write_encoder_beside(folder)
     if trainer.args.push_to_hub:
         trainer.push_to_hub()
     else:

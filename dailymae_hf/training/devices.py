@@ -36,18 +36,18 @@ def tell_cpu_precision(args: Any) -> None:
 
 
 def what_asks_for_gpus(args: Any, environment: Mapping[str, str]) -> str | None:
-    """What of the training arguments or the launcher's settings can only mean GPUs; None where nothing does."""
+    """What of the training arguments or the launcher's settings can only mean GPUs; None where nothing does.
+
+    Several processes alone do not: accelerate does not hand `use_cpu: true` of its configuration on to them.
+    """
     if environment.get("ACCELERATE_USE_CPU", "").lower() == "true":
         return None
     visible = environment.get("CUDA_VISIBLE_DEVICES", "").strip()
     precision = environment.get("ACCELERATE_MIXED_PRECISION")  # only `accelerate launch` sets it
-    several = int(environment.get("WORLD_SIZE", "1")) > 1
     signs = (
         (visible not in ("", "-1"), f"CUDA_VISIBLE_DEVICES={visible}"),
         (args.float8, "float8"),
         (args.ddp_backend == "nccl", "ddp_backend: nccl"),
-        # With --cpu it starts one process only.
-        (precision is not None and several, "accelerate's configuration, with several processes and without use_cpu,"),
         (precision in _HALF, f"accelerate's configuration (mixed_precision: {precision})"),
     )
     return next((sign for found, sign in signs if found), None)

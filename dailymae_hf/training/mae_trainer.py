@@ -1,5 +1,6 @@
 """DailyMAETrainer: masked autoencoding, masks that depend on samples, and MAE's loss on held-out images."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from transformers import ViTMAEForPreTraining
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.model.flops import TRAINING_FACTOR, mae_flops
 from dailymae_hf.model.masking import num_visible
+from dailymae_hf.model.plain_vit import write_encoder_beside
 from dailymae_hf.rng import sample_noise
 from dailymae_hf.schedule import ResolutionSchedule
 from dailymae_hf.training.beton_trainer import BetonTrainer
@@ -88,5 +90,13 @@ class DailyMAETrainer(BetonTrainer):
         )
         return {"loss": losses[index < len(loader.dataset)].mean().item()}
 
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """The card in the output folder, and beside the saved autoencoder its encoder, which the card tells of."""
+        folder = Path(self.args.output_dir)
+        if self.is_world_process_zero() and any(folder.glob("model*.safetensors")):
+            write_encoder_beside(folder)
+        super().create_model_card(*args, **kwargs)
+
     def model_facts(self) -> dict[str, Any]:
-        return model_facts(self.core_model, self.core_model.vit, self.state.num_train_epochs)
+        facts = model_facts(self.core_model, self.core_model.vit, self.state.num_train_epochs)
+        return facts | {"norm_pix_loss": bool(self.core_model.config.norm_pix_loss)}

@@ -21,7 +21,7 @@ logger = logging.get_logger(__name__)
 
 _QUICK = 10.0  # seconds that Ctrl-C may wait for a checkpoint
 _WHAT_TO_TRY = (
-    "Try a lower base_learning_rate, a longer warmup_epochs or max_grad_norm: 1, or on_nan: rewind, which goes back to "
+    "Try a lower learning rate, a longer warmup_epochs or max_grad_norm: 1, or on_nan: rewind, which goes back to "
     "the last checkpoint and on with other samples"
 )
 

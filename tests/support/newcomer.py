@@ -24,7 +24,8 @@ _SMALL = {
     "knn": ("--k", "5"),
     "evaluate": ("--variants", "[{quality: 50}]"),
 }
-_EVERYWHERE = ("--use_cpu", "true", "--report_to", "none")
+_NO_TRACKER = ("--report_to", "none")
+_ON_THE_CPU = ("--use_cpu", "true")  # where the command does not say so itself
 # Not run, with the reason.
 LEFT_OUT = {
     ("make",): "sets a machine up or works for minutes; its target is looked up, and what it starts is run here",
@@ -157,4 +158,7 @@ def _as_process(words: tuple[str, ...], user: str) -> list[str]:
         "mkdir": ["mkdir"],
     }
     script = script_of(words)
-    return [*started[program], *rest, *((*_EVERYWHERE, *_SMALL[script]) if script else ())]
+    if script is None:
+        return [*started[program], *rest]
+    device = () if "accelerate_configs/cpu_ranks.yaml" in words else _ON_THE_CPU
+    return [*started[program], *rest, *_NO_TRACKER, *device, *_SMALL[script]]

@@ -1,6 +1,7 @@
 """Training arguments: MAE's defaults beside the stock ones, derived values, and errors that name the field."""
 
 import json
+import os
 from dataclasses import fields
 
 import pytest
@@ -10,7 +11,7 @@ from transformers import HfArgumentParser, TrainingArguments
 
 from dailymae_hf.downstream.training_args import ClassifierTrainingArguments
 from dailymae_hf.errors import RecipeError
-from dailymae_hf.training.devices import bf16_instructions
+from dailymae_hf.training.devices import bf16_instructions, what_asks_for_gpus
 from dailymae_hf.training.training_args import DailyMAETrainingArguments
 
 
@@ -155,7 +156,6 @@ def test_warm_up_waits_for_the_length_that_max_steps_gives(tmp_path):
 @pytest.mark.parametrize(
     ("environment", "values", "named"),
     [
-        ({"ACCELERATE_MIXED_PRECISION": "no", "WORLD_SIZE": "2"}, {}, "several processes"),
         ({"ACCELERATE_MIXED_PRECISION": "bf16"}, {}, r"mixed_precision: bf16"),
         ({"CUDA_VISIBLE_DEVICES": "0"}, {}, "CUDA_VISIBLE_DEVICES=0"),
         ({}, {"ddp_backend": "nccl"}, "ddp_backend"),
@@ -168,7 +168,6 @@ def test_a_gpu_that_was_asked_for_and_is_missing_is_an_error(tmp_path, monkeypat
         monkeypatch.setenv(name, value)
     with pytest.raises(RecipeError, match=f"{named}.* asks for a GPU.*use_cpu: true"):
         DailyMAETrainingArguments(output_dir=str(tmp_path), **values)
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert DailyMAETrainingArguments(output_dir=str(tmp_path), use_cpu=True).use_cpu
 
@@ -177,6 +176,9 @@ def test_no_gpu_is_no_error_where_none_was_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")  # `accelerate launch` without a configuration
+    monkeypatch.setenv("WORLD_SIZE", "2")  # accelerate_configs/cpu_ranks.yaml: accelerate keeps `use_cpu` to itself
+    assert what_asks_for_gpus(DailyMAETrainingArguments(output_dir=str(tmp_path), use_cpu=True), os.environ) is None
+    monkeypatch.delenv("WORLD_SIZE")
     assert DailyMAETrainingArguments(output_dir=str(tmp_path)).use_cpu
 
 
