@@ -1,7 +1,6 @@
 """Training arguments: MAE's defaults beside the stock ones, derived values, and errors that name the field."""
 
 import json
-import os
 from dataclasses import fields
 
 import pytest
@@ -176,10 +175,10 @@ def test_no_gpu_is_no_error_where_none_was_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")  # `accelerate launch` without a configuration
-    monkeypatch.setenv("WORLD_SIZE", "2")  # accelerate_configs/cpu_ranks.yaml: accelerate keeps `use_cpu` to itself
-    assert what_asks_for_gpus(DailyMAETrainingArguments(output_dir=str(tmp_path), use_cpu=True), os.environ) is None
-    monkeypatch.delenv("WORLD_SIZE")
     assert DailyMAETrainingArguments(output_dir=str(tmp_path)).use_cpu
+    # accelerate_configs/cpu_ranks.yaml: accelerate keeps its `use_cpu` to itself.
+    launched = {"ACCELERATE_MIXED_PRECISION": "no", "WORLD_SIZE": "2"}
+    assert what_asks_for_gpus(arguments(tmp_path), launched) is None
 
 
 @pytest.mark.parametrize(
