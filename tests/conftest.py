@@ -1,6 +1,11 @@
 """What every test room shares: no network, the packages' own photographs, and the GPU mark."""
 
 import os
+import signal
+
+# A shell starts background jobs with SIGINT ignored, and their processes inherit that: tests of Ctrl-C would wait.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before any Hugging Face package is imported, which read these once. A test that talks to a Hub on the loopback
 # interface starts a process of its own with other values.

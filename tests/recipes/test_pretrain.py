@@ -194,7 +194,7 @@ def test_an_interruption_says_how_to_go_on(workplace, monkeypatch, capsys):
     monkeypatch.chdir(workplace)
     monkeypatch.setattr("dailymae_hf.recipe.pretrain.Setup", interrupted)
     with pytest.raises(SystemExit) as caught:
-        run_recipe("pretrain", ["recipe.yaml"])
+        run_recipe("pretrain", ["recipe.yaml", "--output_dir", "interrupted"])
     assert caught.value.code == 130
     assert "--resume_from_checkpoint auto" in capsys.readouterr().err
 

@@ -28,6 +28,7 @@ _NO_TRACKER = ("--report_to", "none")
 _ON_THE_CPU = ("--use_cpu", "true")  # where the command does not say so itself
 # Not run, with the reason.
 LEFT_OUT = {
+    ("pip",): "installs a wheel that was built before; docs/install.md names the bare machines where that was done",
     ("make",): "sets a machine up or works for minutes; its target is looked up, and what it starts is run here",
     ("hf",): "the Hub's own program, which asks for a token",
     ("sbatch",): "needs SLURM; tests/recipes/test_slurm.py runs the script with stand-ins for its programs",
