@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _TEXT = ("string", "large_string")
 _STORED = ("binary", "large_binary", *_TEXT)  # encoded images, or paths of their files
 _BATCH = 16
+_PATIENCE = 10.0  # seconds that the Hub has to say whether it knows a name
 _HUB_ADDRESS = re.compile(r"(?:hf://(?:datasets/)?)?([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 
 
@@ -61,6 +62,31 @@ def load_hub(source: str, split: str | None, *, stream: bool) -> Any:
     if match is None:
         raise RecipeError(f"source: {source}: not of the form hf://USER/NAME or hf://USER/NAME@REVISION")
     return _loaded(datasets.load_dataset, source, match[1], revision=match[2], split=split, streaming=stream)
+
+
+def require_on_hub(name: str) -> None:
+    """Ask the Hub once whether it has a data set USER/NAME[@REVISION], where none is cached.
+
+    `datasets` itself tries for half a minute before it says that there is no network.
+
+    Raises:
+        RecipeError: the Hub does not have it, or cannot be reached.
+    """
+    datasets = require_datasets()
+    name = name.partition("@")[0]
+    if datasets.config.HF_HUB_OFFLINE or (Path(datasets.config.HF_DATASETS_CACHE) / name.replace("/", "___")).exists():
+        return
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().dataset_info(name, timeout=_PATIENCE)
+    except HfHubHTTPError as error:
+        if error.response.status_code not in (401, 404):
+            return  # trouble that a later request may not meet
+        raise RecipeError(f"source: {name}: the Hub has no data set of that name that this token may see") from error
+    except Exception as error:  # of the HTTP library, whose name changes with its versions
+        raise RecipeError(f"source: {name}: the Hub cannot be reached ({error})") from error
 
 
 def _loaded(load: Any, source: Any, *arguments: Any, **options: Any) -> Any:

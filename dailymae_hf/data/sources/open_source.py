@@ -22,6 +22,7 @@ from dailymae_hf.data.sources.hf_dataset import (
     load_hub,
     load_saved,
     require_datasets,
+    require_on_hub,
 )
 from dailymae_hf.data.sources.image_files import has_image_suffix
 from dailymae_hf.data.sources.image_source import ImageSource, SourceOptions, printable
@@ -95,11 +96,12 @@ def _is_on_hub(text: str) -> bool:
 
 
 def _of_hub(text: str, split: str | None, *, stream: bool) -> Any:
+    if text.startswith("hf://"):
+        return load_hub(text, split, stream=stream)
     try:
+        require_on_hub(text)
         return load_hub(text, split, stream=stream)
     except RecipeError as error:
-        if text.startswith("hf://"):
-            raise
         here = f"nor is there a folder {Path(text).parent} in {Path.cwd()}"
         raise RecipeError(f"{error}; {here}") from error
 
