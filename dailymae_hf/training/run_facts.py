@@ -98,7 +98,8 @@ def _history_facts(state: TrainerState, *, best_is_kept: bool) -> dict[str, Any]
         "steps": state.global_step,
         "best_step": best,
         "total_flops": state.total_flos or None,
-        "train_loss": _last(scored, "loss"),
+        # The mean over the run, which its end logs, where it was shorter than `logging_steps`.
+        "train_loss": _last(scored, "loss", "train_loss"),
         **{name: _last(scored, name) for name in _SCORES},
     }
 
@@ -117,8 +118,10 @@ def _file_facts(kind: str, source: Any, beton: Beton) -> dict[str, Any]:
     }
 
 
-def _last(history: Iterable[Mapping[str, float]], key: str) -> float | None:
-    return next((entry[key] for entry in reversed(list(history)) if key in entry), None)
+def _last(history: Iterable[Mapping[str, float]], *keys: str) -> float | None:
+    """The last value of the first key that was logged at all."""
+    newest = list(history)[::-1]
+    return next((entry[key] for key in keys for entry in newest if key in entry), None)
 
 
 def _device_name(device: torch.device) -> str:

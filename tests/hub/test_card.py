@@ -122,6 +122,15 @@ def test_the_card_states_what_the_run_measured(released):
     assert metrics["online linear probe, accuracy"] == round(probe, 4)
 
 
+def test_a_run_shorter_than_its_logging_interval_states_its_mean_loss(tmp_path):
+    trainer = DailyMAETrainer(
+        tiny_model(), arguments(tmp_path, max_steps=2, warmup_epochs=0, logging_steps=500), train_beton=loader()
+    )
+    mean = trainer.train().training_loss
+    write_facts(trainer.run_facts(), tmp_path)
+    assert f"training loss {mean:.4f}" in write_card(tmp_path).read_text()
+
+
 def classifier(folder, trained):
     """A classifier's trainer, with its facts in `folder`, and a result if it was trained."""
     images, labels = coloured_images(16)
