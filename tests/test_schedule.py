@@ -1,9 +1,12 @@
 """Schedules: every kind by hand-computed epochs, the paper's own schemes, and errors that name the field."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch.optim.lr_scheduler import LambdaLR
 
 from dailymae_hf import schedule as schedule_module
@@ -231,3 +234,16 @@ def test_another_kind_is_one_registered_class(monkeypatch):
     assert sizes({"kind": "twice", "small": 160}, 4) == [160, 160, 224, 224]
     with pytest.raises(RecipeError, match=r"resolution_schedule\.smal: unknown key.*'small'"):
         schedule({"kind": "twice", "smal": 160})
+
+
+def test_the_schedules_that_the_page_prints_are_schedules():
+    page = (Path(__file__).parent.parent / "docs" / "schedule.md").read_text()
+    lines = [line for block in re.findall("```yaml\n(.*?)```", page, re.S) for line in block.splitlines()]
+    found = [yaml.safe_load(line)["resolution_schedule"] for line in lines if line.startswith("resolution_schedule")]
+    assert len(found) == 4
+    assert sizes(found[0]) == [224, 224, 192, 192, 160, 160, 192, 192, 224, 224]
+    built = [schedule(spec) for spec in found[1:]]
+    assert [stage.mask_ratio for stage in built[0].stages] == [0.8] * 3
+    assert [stage.mask_ratio for stage in built[1].stages] == [0.75, 0.6, 0.75]
+    shown = [num_visible((stage.resolution // 16) ** 2, stage.mask_ratio) for stage in built[2].stages]
+    assert shown == [49, 49, 49]

@@ -56,7 +56,7 @@ class DailyMAETrainingArguments(TrainingArguments):
     )
     resolution_schedule: dict[str, Any] | str | None = field(
         default=None,
-        metadata={"help": "Resolution and mask ratio over the epochs; see dailymae_hf.schedule. Default: constant."},
+        metadata={"help": "Resolution and mask ratio over the epochs; see docs/schedule.md. Default: constant."},
     )
     decoder_keep: float = field(
         default=1.0,

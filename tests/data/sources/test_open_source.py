@@ -321,9 +321,7 @@ def test_a_name_that_the_hub_does_not_know_may_be_meant_as_a_path(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     with LoopbackHub() as hub:
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
-        with pytest.raises(
-            RecipeError, match=r"Hub has no data set of that name .*; nor is there a folder user in"
-        ):
+        with pytest.raises(RecipeError, match=r"Hub has no data set of that name .*; nor is there a folder user in"):
             write("user/photos", tmp_path)
         assert len(hub.requests) == 1
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # discard: nobody listens
