@@ -3,6 +3,12 @@
 `flock` is not used: network file systems ignore it or forget it. The file is made by linking, which one of two wins on
 those as well, and its modification time is moved on every `BEAT` seconds. On the holder's own machine its process is
 asked for; from elsewhere a lock that has not moved for `STALE` seconds is a dead run's.
+
+A dead run's lock is never removed, which would make room for two. It is replaced by its one successor: who makes, by
+linking as well, the file `.run.lock-after-` and the token of the lock that it replaces. Tokens are never used again, so
+a starter that read the old lock long ago finds after making that file that the lock is another one by now, and gives
+up. A successor that dies before it has replaced the lock has successors itself. Who gives a lock back becomes its own
+successor first, so that nobody can be replacing it at that moment.
 """
 
 import contextlib
@@ -12,9 +18,10 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 from dailymae_hf.errors import RunLockError
@@ -82,8 +89,9 @@ class RunLock:
             RunLockError: another run holds it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        while not self._create():
-            self._remove_if_dead()
+        while not (self._create(self.path, self._holder) or self._succeed()):
+            pass
+        self._remove_leftovers()
         self._thread = threading.Thread(target=self._keep, name="run lock", daemon=True)
         self._thread.start()
 
@@ -103,55 +111,96 @@ class RunLock:
         self._done.set()
         self._thread.join()
         self._thread = None
-        if self._is_ours():
-            self.path.unlink(missing_ok=True)
+        successor = self._after(self.token)
+        if self._create(successor, replace(self._holder, token=uuid4().hex)):
+            if self._is_ours():
+                self.path.unlink()
+            successor.unlink(missing_ok=True)
 
-    def _create(self) -> bool:
-        draft = self.folder / f".{LOCK_NAME}-{self.token}"
-        draft.write_text(json.dumps(asdict(self._holder)) + "\n")
+    def _after(self, token: str) -> Path:
+        return self.folder / f".{LOCK_NAME}-after-{token}"
+
+    def _create(self, path: Path, holder: Holder) -> bool:
+        """Make a file that names `holder`, whole and at once; False where there is one already."""
+        draft = self._draft(holder)
         try:
-            os.link(draft, self.path)
+            os.link(draft, path)
         except FileExistsError:
-            return False
+            # A network file system may have done it, lost the answer, and asked a second time.
+            return read_holder(path) == holder
         except OSError:  # a file system without links
             try:
-                descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
             except FileExistsError:
                 return False
             with open(descriptor, "w") as file:
-                file.write(draft.read_text())
+                file.write(_text(holder))
         finally:
             draft.unlink(missing_ok=True)
         return True
 
-    def _remove_if_dead(self) -> None:
-        """Remove the lock of a run that has died; return as well where it is gone by itself."""
-        holder = read_holder(self.path)
-        alive = holder.is_alive_here if holder is not None else None
+    def _draft(self, holder: Holder) -> Path:
+        draft = self.folder / f".{LOCK_NAME}-{self.token}"
+        draft.write_text(_text(holder))
+        return draft
+
+    def _succeed(self) -> bool:
+        """Replace the lock of a run that has died; False where another did, or the lock is gone by itself.
+
+        Raises:
+            RunLockError: who holds it, or is about to, is alive.
+        """
+        chain = self._chain()
+        if not chain:
+            return False
+        last = chain[-1]
+        alive = last.holder.is_alive_here if last.holder is not None else None
         if alive is None:
-            alive = self._shows_life()
+            alive = self._shows_life(last)
         if alive:
+            holder = read_holder(last.path) or last.holder
             raise RunLockError(
                 f"{self.folder} is written to by {_described(holder)}: end that run, or choose another output_dir"
             )
-        # The rename is one process's alone. What it moved may be a third run's new lock: then it is put back.
-        moved = self.folder / f".{LOCK_NAME}-dead-{self.token}"
-        with contextlib.suppress(FileNotFoundError):
-            self.path.rename(moved)
-            if read_holder(moved) != holder:
-                with contextlib.suppress(OSError):
-                    os.link(moved, self.path)
-            moved.unlink()
+        own = self._after(last.token)
+        if not self._create(own, self._holder):
+            return False
+        if [one.token for one in self._chain()] != [*(one.token for one in chain), self.token]:
+            own.unlink(missing_ok=True)
+            return False
+        self._draft(self._holder).replace(self.path)
+        for one in chain[1:]:
+            one.path.unlink(missing_ok=True)
+        own.unlink(missing_ok=True)
+        return True
 
-    def _shows_life(self) -> bool:
-        """Whether a lock is moved on within `STALE` seconds of when it last was, by the file system's own clock."""
+    def _chain(self) -> list["_Link"]:
+        """The lock, its successor, the successor's and so on: the last one is whose turn it is."""
+        chain: list[_Link] = []
+        path = self.path
+        while (found := _Link.read(path)) is not None:
+            chain.append(found)
+            path = self._after(found.token)
+        return chain
+
+    def _remove_leftovers(self) -> None:
+        """Remove what starters left that were killed in the middle; one that lives needs its files for moments."""
+        now = _modified(self.path)
+        for path in self.folder.glob(f".{LOCK_NAME}-*"):
+            since = _modified(path)
+            if now is not None and since is not None and now - since > STALE:
+                path.unlink(missing_ok=True)
+
+    def _shows_life(self, lock: "_Link") -> bool:
+        """Whether a lock is moved on, or replaced, since it was read or within `STALE` seconds of its last move, by the
+        file system's own clock."""
         probe = self.folder / f".{LOCK_NAME}-now-{self.token}"
-        last = _modified(self.path)
+        path, last = lock.path, lock.modified
         told = False
         try:
-            while last is not None:
+            while True:
                 probe.write_text("")
-                now, moved = _modified(probe), _modified(self.path)
+                now, moved = _modified(probe), _modified(path)
                 if moved is None:
                     return False
                 if moved != last:
@@ -160,7 +209,7 @@ class RunLock:
                     return False
                 if not told:
                     print(
-                        f"{self.path} is another machine's ({_described(read_holder(self.path))}): waiting up to "
+                        f"{path} is another machine's ({_described(lock.holder)}): waiting up to "
                         f"{self._stale:.0f} s for a sign of life",
                         file=sys.stderr,
                     )
@@ -168,7 +217,6 @@ class RunLock:
                 time.sleep(self._beat / 5)
         finally:
             probe.unlink(missing_ok=True)
-        return False
 
     def _keep(self) -> None:
         while not self._done.wait(self._beat):
@@ -185,11 +233,42 @@ class RunLock:
         return False
 
 
+class _Link(NamedTuple):
+    """A lock or a successor's file as it was read. `token` names it for ever, whatever is in it."""
+
+    path: Path
+    holder: Holder | None
+    token: str
+    modified: float
+
+    @classmethod
+    def read(cls, path: Path) -> "_Link | None":
+        try:
+            with open(path) as file:
+                about, text = os.fstat(file.fileno()), file.read()
+        except FileNotFoundError:
+            return None
+        holder = _parsed(text)
+        token = holder.token if holder is not None else f"{about.st_ino}-{about.st_mtime_ns}"
+        return cls(path, holder, token, about.st_mtime)
+
+
 def read_holder(path: Path) -> Holder | None:
     """Who holds a lock; None where there is none or it says nothing (a writer that died in the middle)."""
     try:
-        return Holder(**json.loads(path.read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
+        return _parsed(path.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def _text(holder: Holder) -> str:
+    return json.dumps(asdict(holder)) + "\n"
+
+
+def _parsed(text: str) -> Holder | None:
+    try:
+        return Holder(**json.loads(text))
+    except (ValueError, TypeError):
         return None
 
 

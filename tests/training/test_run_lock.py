@@ -12,7 +12,7 @@ import pytest
 
 from dailymae_hf.errors import RunLockError
 from dailymae_hf.training import run_lock
-from dailymae_hf.training.run_lock import LOCK_NAME, Holder, RunLock
+from dailymae_hf.training.run_lock import LOCK_NAME, Holder, RunLock, read_holder
 
 HOLD = """
 import sys, time
@@ -134,35 +134,115 @@ def test_a_run_that_lost_its_folder_neither_writes_nor_takes_it_back(tmp_path):
     assert json.loads((tmp_path / LOCK_NAME).read_text())["token"] == other.token
 
 
-def test_of_many_that_find_a_dead_lock_one_gets_it(tmp_path):
+@pytest.fixture
+def eager_threads():
+    """Threads change after every few instructions, as processes of a busy machine do."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.usefixtures("eager_threads")
+def test_of_many_that_find_a_dead_lock_one_gets_it(tmp_path, links, monkeypatch):
+    if not links:
+        without_links(monkeypatch)
+    for number in range(10):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        foreign(folder)
+        os.utime(folder / LOCK_NAME, (1, 1))
+        barrier, got, refused = threading.Barrier(8), [], []
+
+        def tries(folder=folder, barrier=barrier, got=got, refused=refused):
+            lock = RunLock(folder, beat=0.05, stale=30)
+            barrier.wait()
+            try:
+                lock.acquire()
+                got.append(lock)
+            except RunLockError:
+                refused.append(lock)
+
+        threads = [threading.Thread(target=tries) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (len(got), len(refused)) == (1, 7)
+        got[0].check()
+        got[0].release()
+        assert list(folder.iterdir()) == []
+
+
+def test_a_starter_that_looked_long_ago_leaves_no_moment_without_the_new_lock(tmp_path, monkeypatch):
+    """It found the old lock dead; before it goes on, another run takes the folder."""
     foreign(tmp_path)
     os.utime(tmp_path / LOCK_NAME, (1, 1))
-    barrier, got, refused = threading.Barrier(8), [], []
+    first, late, held = RunLock(tmp_path), RunLock(tmp_path), []
+    shows_life, link = RunLock._shows_life, os.link
 
-    def tries():
-        lock = RunLock(tmp_path, beat=0.05, stale=0.5)
-        barrier.wait()
-        try:
-            lock.acquire()
-            got.append(lock)
-        except RunLockError:
-            refused.append(lock)
+    def looks(self, *path):
+        found = shows_life(self, *path)
+        monkeypatch.setattr(RunLock, "_shows_life", shows_life)
+        first.acquire()
+        monkeypatch.setattr(run_lock.os, "link", looking)
+        return found
 
-    threads = [threading.Thread(target=tries) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (len(got), len(refused)) == (1, 7)
-    got[0].check()
-    got[0].release()
+    def looking(*names):
+        held.append(read_holder(first.path))
+        link(*names)
+
+    monkeypatch.setattr(RunLock, "_shows_life", looks)
+    with pytest.raises(RunLockError, match="is written to by process"):
+        late.acquire()
+    assert held
+    assert all(holder is not None and holder.token == first.token for holder in held)
+    first.check()
+    first.release()
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_without_links_the_file_is_made_exclusively(tmp_path, monkeypatch):
+def test_a_successor_that_died_before_it_replaced_the_lock_is_not_in_the_way(tmp_path):
+    old = foreign(tmp_path)
+    dead = replace(Holder.this_process(), born="1")
+    (tmp_path / f".{LOCK_NAME}-after-{old.token}").write_text(json.dumps(asdict(dead)))
+    lock = RunLock(tmp_path)
+    lock.acquire()
+    assert read_holder(tmp_path / LOCK_NAME).token == lock.token
+    lock.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_successor_that_lives_is_who_holds_the_folder(tmp_path, other_process):
+    other = read_holder(tmp_path / LOCK_NAME)
+    old = foreign(tmp_path)
+    os.utime(tmp_path / LOCK_NAME, (1, 1))
+    (tmp_path / f".{LOCK_NAME}-after-{old.token}").write_text(json.dumps(asdict(other)))
+    with pytest.raises(RunLockError, match=f"process {other_process.pid} on"):
+        RunLock(tmp_path).acquire()
+    assert read_holder(tmp_path / LOCK_NAME) == old
+
+
+def test_what_killed_starters_left_is_removed(tmp_path):
+    left = tmp_path / f".{LOCK_NAME}-after-some-token"
+    left.write_text("")
+    os.utime(left, (1, 1))
+    lock = RunLock(tmp_path)
+    lock.acquire()
+    assert not left.exists()
+    lock.release()
+
+
+def without_links(monkeypatch):
     def no_links(*_):
         raise OSError("not supported")
 
     monkeypatch.setattr(run_lock.os, "link", no_links)
+
+
+def test_without_links_the_file_is_made_exclusively(tmp_path, monkeypatch):
+    without_links(monkeypatch)
     lock = RunLock(tmp_path)
     lock.acquire()
     with pytest.raises(RunLockError):
