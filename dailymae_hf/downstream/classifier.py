@@ -21,9 +21,9 @@ from transformers import (
     ViTForImageClassification,
     ViTMAEForPreTraining,
 )
-from transformers.models.beit.modeling_beit import BeitDropPath
 
 from dailymae_hf.downstream.encoder import classifier_fields, copy_encoder
+from dailymae_hf.training.hf_compat import drop_path
 
 Pooling = Literal["mean", "cls"]
 
@@ -71,7 +71,7 @@ def build_classifier(
         # A ViT layer has no drop path, but one dropout module on each residual branch's way and no other use for it.
         rates = [drop_path_rate * i / max(len(model.vit.layers) - 1, 1) for i in range(len(model.vit.layers))]
         for layer, rate in zip(model.vit.layers, rates, strict=True):
-            layer.dropout = BeitDropPath(rate)
+            layer.dropout = drop_path(rate)
     copy_encoder(encoder, model)
     head: nn.Linear = model.classifier
     nn.init.trunc_normal_(head.weight, std=head_std)

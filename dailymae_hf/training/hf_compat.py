@@ -11,6 +11,7 @@ from typing import Any
 
 import transformers.trainer
 from accelerate.utils import DistributedDataParallelKwargs
+from torch import nn
 from transformers import Trainer, TrainerCallback
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_callback import ExportableState, ProgressCallback
@@ -41,6 +42,7 @@ __all__ = [
     "SaveStrategy",
     "SchedulerType",
     "continue_loss_log",
+    "drop_path",
     "exported_callback_states",
     "logging",
     "loss_log",
@@ -48,6 +50,7 @@ __all__ = [
     "save_optimizer_and_random_states",
     "skipping_by_the_loader",
     "tune_ddp",
+    "unavailable_trackers",
     "without_progress_bars",
 ]
 
@@ -154,6 +157,22 @@ def exported_callback_states(callbacks: list[TrainerCallback], control: Any) -> 
         if isinstance(callback, ExportableState):
             states.setdefault(type(callback).__name__, []).append(callback.state())
     return {name: many if len(many) > 1 else many[0] for name, many in states.items()}
+
+
+def unavailable_trackers(names: list[str]) -> list[str]:
+    """Those of `report_to` whose package is not installed. Raises ValueError for a name that transformers lacks."""
+    from transformers.integrations import get_available_reporting_integrations, get_reporting_integration_callbacks
+
+    get_reporting_integration_callbacks(names)
+    available = get_available_reporting_integrations()
+    return [name for name in names if name not in available]
+
+
+def drop_path(rate: float) -> nn.Module:
+    """BEiT's stochastic depth: in training, with this probability, the branch of an image is left out."""
+    from transformers.models.beit.modeling_beit import BeitDropPath  # a model that only classifiers have to load
+
+    return BeitDropPath(rate)
 
 
 def tune_ddp(kwargs_handlers: list[Any], *, static_graph: bool) -> None:

@@ -67,13 +67,12 @@ def check_trackers(report_to: str | Sequence[str] | None) -> None:
     named = [name for name in wanted if name not in ("all", "none")]
     if not named:
         return
-    from transformers.integrations import get_available_reporting_integrations, get_reporting_integration_callbacks
+    from dailymae_hf.training.hf_compat import unavailable_trackers  # with the Trainer, which a tracker asks for
 
     try:
-        get_reporting_integration_callbacks(named)
+        missing = unavailable_trackers(named)
     except ValueError as error:
         raise RecipeError(f"report_to: {error}") from error
-    missing = [name for name in named if name not in get_available_reporting_integrations()]
     if "tensorboard" in missing:
         with extra("tensorboard", "report_to"):
             import_module("tensorboard")

@@ -6,6 +6,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
+from dailymae_hf.data import write_beton
 from tests.support.loopback_hub import LoopbackHub
 
 
@@ -31,3 +32,11 @@ def online(hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("HF_TOKEN", hub.token)
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     return hub
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, photograph_folder):
+    folder = tmp_path_factory.mktemp("betons")
+    for name, options in (("train", {"quality": 90, "max_resolution": 160}), ("validation", {"label_column": None})):
+        write_beton(photograph_folder, folder / f"{name}.beton", workers=1, progress=False, **options)
+    return folder
