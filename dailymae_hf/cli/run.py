@@ -50,8 +50,11 @@ def run_recipe(name: str, words: Sequence[str]) -> int:
         from dailymae_hf.recipe.shipped import find_recipe
 
         module: Any = import_module(f"dailymae_hf.recipe.{RUNS[name].module}")
-        recipe = load_recipe(find_recipe(words[0]), words[1:], recipe_kind(name))
-        result = module.run(recipe)
+        from dailymae_hf.training.ranks import ending_together
+
+        with ending_together():
+            recipe = load_recipe(find_recipe(words[0]), words[1:], recipe_kind(name))
+            result = module.run(recipe)
     if recipe.training.process_index == 0:
         print(module.summary(recipe, result), flush=True)
     return 0

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
 from dailymae_hf.errors import RankError
-from dailymae_hf.training.ranks import one_line, tell_launcher
+from dailymae_hf.training.ranks import CAUSE_KEY, one_line, tell_launcher
 
 INTERVAL = 5.0
 GRACE = 60.0
@@ -67,6 +67,8 @@ class RankWatch:
                 self._store = shared.clone()
                 self._store.set_timeout(timedelta(seconds=max(1.0, self._interval)))
                 self._beat()
+                if self._rank == 0:  # of an earlier run of these processes
+                    self._store.set(CAUSE_KEY, "")
             dist.barrier()
         if self._store is None and self._launcher is None:
             return
@@ -88,7 +90,7 @@ class RankWatch:
     def _work(self) -> None:
         looked = time.monotonic()
         heard = {rank: ("", looked) for rank in range(self._ranks) if rank != self._rank}
-        unanswered = None
+        unanswered = ended = None
         while not self._done.wait(self._interval):
             now = time.monotonic()
             if now - looked > 3 * self._interval:  # it was this rank that stood still
@@ -104,6 +106,10 @@ class RankWatch:
                 self._beat()
                 self._listen(heard, now)
                 unanswered = None
+                cause = self._store.get(CAUSE_KEY).decode()
+                ended = (ended or now) if cause else None
+                if ended is not None and now - ended > GRACE:  # this rank waits for that one in a collective operation
+                    end_process(cause)
             except RuntimeError:
                 unanswered = unanswered or now
                 if now - unanswered > max(10.0, 2 * self._interval):

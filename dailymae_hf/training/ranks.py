@@ -4,15 +4,25 @@ import json
 import logging
 import os
 import re
+import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch.distributed as dist
 from accelerate import Accelerator
+from torch.distributed import distributed_c10d
 
-from dailymae_hf.errors import DailyMAEError, RecipeError
+from dailymae_hf.errors import DailyMAEError, RankError, RecipeError
+
+CAUSE_KEY = "dailymae/cause"  # in the store that the ranks met in: by what the first of them ended
+# A rank that lost another one waits so long for that one's error, and for the launcher to see that one's end first.
+_PATIENCE = 5.0
 
 # How gloo, NCCL and the store say that the process at the other end is no more.
 _PEER_GONE = re.compile(
@@ -70,8 +80,73 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def is_lost_peer(error: BaseException) -> bool:
+@contextmanager
+def ending_together(
+    asked_to_stop: Callable[[], bool] = lambda: False, where: Callable[[], str] = str
+) -> Iterator[None]:
+    """Around what all ranks do: the others are told by what this one ends, and one that lost another repeats it.
+
+    Whichever rank the launcher takes for the first that failed, its error names the cause.
+
+    Args:
+        asked_to_stop: whether the launcher has told this rank to end, and so knows of the failure.
+        where: in the run, in words, for a rank whose end left no error.
+
+    Raises:
+        RankError: instead of an error that says no more than that another rank has ended.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_lost_peer(error):
+            if not is_lost_peer(error.__cause__):
+                share_cause(error)
+            raise
+        cause = _await_cause(asked_to_stop)
+        raise RankError(cause or f"another rank ended{where()}; its own error, if it left one, says why") from error
+
+
+def share_cause(error: BaseException) -> None:
+    """Let the other ranks know by what this one ends. The first error of a run is kept."""
+    said = f"rank {os.environ.get('RANK', '?')} (process {os.getpid()} on {socket.gethostname()}) ended: "
+    with suppress(RuntimeError):  # the store may be gone
+        store = _own_store()
+        if store is not None:
+            store.compare_set(CAUSE_KEY, "", said + one_line(error))
+
+
+def _await_cause(asked_to_stop: Callable[[], bool]) -> str:
+    """By what another rank ended; empty where it left no word, as a killed one does."""
+    store, cause, deadline = None, "", time.monotonic() + _PATIENCE
+    with suppress(RuntimeError):
+        store = _own_store()
+    while True:
+        with suppress(RuntimeError):
+            if not cause and store is not None and store.check([CAUSE_KEY]):
+                cause = store.get(CAUSE_KEY).decode()
+        if asked_to_stop() or time.monotonic() > deadline:
+            return cause
+        time.sleep(0.05)
+
+
+def _own_store() -> Any:
+    """A connection of this thread's own to the store that the ranks met in, as another thread may wait in the shared
+    one; None where there is but one rank."""
+    if not _several():
+        return None
+    store: Any = distributed_c10d._get_default_store()
+    with suppress(RuntimeError, NotImplementedError):  # stores of other kinds than torchrun's have none to give
+        store = store.clone()
+        store.set_timeout(timedelta(seconds=_PATIENCE))
+    return store
+
+
+def is_lost_peer(error: BaseException | None) -> bool:
     """Whether an error says no more than that another rank has ended."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if not _several() or isinstance(error, DailyMAEError):
         return False
     return isinstance(error, RuntimeError) and _PEER_GONE.search(str(error)) is not None
+
+
+def _several() -> bool:
+    return bool(dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1)

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from dailymae_hf.errors import CheckpointError, DivergenceError, RankError
+from dailymae_hf.errors import CheckpointError, DivergenceError
 from dailymae_hf.training.checkpoint_folders import newest_whole, step_of
 from dailymae_hf.training.hf_compat import logging
 from dailymae_hf.training.rank_watch import RankWatch, limit_collectives
-from dailymae_hf.training.ranks import is_lost_peer
+from dailymae_hf.training.ranks import ending_together
 from dailymae_hf.training.run_claim import RunClaim
 from dailymae_hf.training.step_watch import NonFiniteStep, SpikeMeter, StepFigures, StepWatch
 from dailymae_hf.training.stop_signals import Preempted, StopSignals
@@ -55,7 +55,7 @@ class RunGuard:
         """Listen for signals and watch ranks and launcher inside the block. Entered by every rank.
 
         Raises:
-            RankError: the connection to another rank is gone, and with it that rank.
+            RankError: another rank has ended; the message is that one's error.
         """
         limit_collectives(self.args.ddp_timeout)
         self._claim = claim
@@ -63,18 +63,16 @@ class RunGuard:
         with self._signals:
             ranks.start()
             try:
-                yield
-                self.checkpoints.wait()
-            except RuntimeError as error:
-                if not is_lost_peer(error):
-                    raise
-                raise RankError(
-                    f"another rank ended at step {self._step} or soon after; its own error says why"
-                ) from error
+                with ending_together(self._asked_to_stop, lambda: f" at step {self._step} or soon after"):
+                    yield
+                    self.checkpoints.wait()
             finally:
                 ranks.stop()
                 with suppress(CheckpointError):  # what ended the run says more
                     self.checkpoints.wait()
+
+    def _asked_to_stop(self) -> bool:
+        return self._signals.requested is not None
 
     def begin(self, step: int, accumulated_loss: float) -> None:
         """Look at the steps after `step` from now on; a resumed run has summed up losses since its last log already."""

@@ -40,6 +40,8 @@ def test_a_corrupt_image_on_one_rank_ends_all_and_is_named_last(tmp_path, photog
     assert launcher.returncode != 0
     summary = said[said.rindex("Root Cause") :]
     assert re.search(r"CorruptSampleError.*sample \d+ cannot be decoded", summary), summary
+    # Of the two whichever lost the other says the same, so that it does not matter whom the launcher saw first.
+    assert re.search(r"RankError: rank [01] \(process \d+ on .*\) ended: CorruptSampleError: .*sample \d+ cannot", said)
 
 
 def test_a_killed_rank_ends_those_of_its_machine_and_of_the_next(tmp_path):
