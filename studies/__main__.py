@@ -25,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--validation", required=True, metavar="SOURCE")
     parser.add_argument("--train-split", metavar="NAME", help="where the source has several")
     parser.add_argument("--validation-split", metavar="NAME")
+    parser.add_argument("--masks-train", type=Path, metavar="PARQUET", help="images with class masks, where judged on")
+    parser.add_argument("--masks-validation", type=Path, metavar="PARQUET")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE", help="JSON lines to continue")
     parser.add_argument(
         "--folder", type=Path, default=Path("outputs/studies"), help="of prepared files and checkpoints"
@@ -35,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         studies = [Study.load(name) for name in options.study]
         folder = options.folder.absolute()
         splits = (options.train_split, options.validation_split)
-        sources = Sources(options.train, options.validation, folder / "data", *splits)
+        masks = (options.masks_train, options.masks_validation)
+        sources = Sources(options.train, options.validation, folder / "data", *splits, masks)
         for study in studies:
             run_all(study.runs(), sources, Results(options.results), folder / study.name, options.jobs)
     except (StudyError, DailyMAEError) as error:

@@ -18,7 +18,7 @@ import yaml
 
 from studies.process import ROOT, run_command
 from studies.sources import Sources
-from studies.study import Run
+from studies.study import Run, StudyError, same
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Results:
 
     def find(self, run: Run) -> dict[str, Any] | None:
         """The line of a run that was done, by whichever study; a failed one counts as done."""
-        return next((line for line in self.lines() if all(line[k] == v for k, v in _plain(run.key).items())), None)
+        return next((line for line in self.lines() if same(run.key, line)), None)
 
     def append(self, line: dict[str, Any]) -> None:
         """Add a line; whole lines only, whichever thread writes."""
@@ -49,49 +49,98 @@ class Results:
 
 
 def run_all(runs: Iterable[Run], sources: Sources, results: Results, folder: Path, jobs: int) -> None:
-    """Do the runs that `results` lacks, `jobs` at a time."""
+    """Do the runs that `results` lacks, `jobs` at a time, in a folder each in `folder`, that of the study.
+
+    Raises:
+        StudyError: a run is judged on masks, and there are none.
+    """
     missing = [run for run in runs if results.find(run) is None]
+    for run in missing:
+        judge_command(run, sources, folder)
 
     def do(run: Run) -> None:
-        line = do_run(run, sources, folder / f"{run.arm}-{run.seed}")
+        line = do_run(run, sources, results, folder / f"{run.arm}-{run.seed}")
         results.append(line)
-        told = line.get("error") or f"linear {100 * line['scores']['linear']:.2f} %"
-        print(f"{run.arm}, seed {run.seed}: {told}, {line['processor_seconds']:.0f} processor seconds", flush=True)
+        told = line.get("error") or ", ".join(f"{name} {value:.4g}" for name, value in line["scores"].items())
+        print(f"{run.arm}, seed {run.seed}: {line['processor_seconds']:.0f} processor seconds, {told}", flush=True)
 
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(do, missing))
 
 
-def do_run(run: Run, sources: Sources, folder: Path) -> dict[str, Any]:
-    """Train and judge; the line to write. `error` says what went wrong where something did."""
+def do_run(run: Run, sources: Sources, results: Results, folder: Path) -> dict[str, Any]:
+    """Train and judge; the line to write. `error` says what went wrong where something did.
+
+    A checkpoint that another study has trained is judged where it lies.
+    """
+    recipe = {**run.recipe, "train_beton": str(sources.train_beton(run.train_images, run.train_file)), "seed": run.seed}
+    trained = find_trained(run, recipe, results, folder.parent.parent)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    model = folder / "model"
-    recipe = {
-        **run.recipe,
-        "train_beton": str(sources.train_beton(run.train_images)),
-        "output_dir": str(model),
-        "seed": run.seed,
-    }
+    if trained is not None:
+        facts, model = trained
+    else:
+        model = folder / "model"
+        facts = train(recipe | {"output_dir": str(model)}, folder) | {"train": sources.train_name}
+    line = {"arm": run.arm, **_plain(run.key), **facts}
+    if "error" in line:
+        return line
+    judged = run_command(judge_command(run, sources, model), folder / "judge.txt")
+    if judged.returncode != 0:
+        return line | {"error": f"judge: {judged.last_line}"}
+    return line | {"scores": json.loads(judged.last_line)}
+
+
+def train(recipe: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Train as the recipe says; circumstances, times and what the log tells, or `error`."""
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
-    line: dict[str, Any] = {"arm": run.arm, **_plain(run.key), "train": sources.train_name, **circumstances()}
-    trained = run_command(
-        ["recipes/pretrain.py", str(folder / "recipe.yaml")], folder / "training.txt", model / "log.jsonl"
-    )
-    line |= {
+    log = Path(recipe["output_dir"]) / "log.jsonl"
+    facts = circumstances()
+    trained = run_command(["recipes/pretrain.py", str(folder / "recipe.yaml")], folder / "training.txt", log)
+    facts |= {
         "processor_seconds": round(trained.processor_seconds, 2),
         "start_seconds": None if trained.start_seconds is None else round(trained.start_seconds, 2),
         "wall_seconds": round(trained.wall_seconds, 1),
     }
     if trained.returncode != 0:
-        return line | {"error": f"training: {trained.last_line}"}
-    line |= training_facts(model / "log.jsonl", recipe)
-    command = ["-m", "studies.judge", str(model), "--train", str(sources.train_parquet)]
-    command += ["--validation", str(sources.validation_parquet), *judge_options(run.judge)]
-    judged = run_command(command, folder / "judge.txt")
-    if judged.returncode != 0:
-        return line | {"error": f"judge: {judged.last_line}"}
-    return line | {"scores": json.loads(judged.last_line)}
+        return facts | {"error": f"training: {trained.last_line}"}
+    return facts | training_facts(log, recipe)
+
+
+def find_trained(run: Run, recipe: dict[str, Any], results: Results, root: Path) -> tuple[dict[str, Any], Path] | None:
+    """Facts and checkpoint of the same training in any study's folder in `root`, where both are there."""
+    wanted = recipe | {"train_beton": Path(recipe["train_beton"]).name}
+    for line in results.lines():
+        if "scores" in line and same(run.training, line):
+            for model in sorted(root.glob(f"*/{line['arm']}-{run.seed}/model")):
+                kept = yaml.safe_load((model.parent / "recipe.yaml").read_text())
+                del kept["output_dir"]  # a folder may have moved
+                if kept | {"train_beton": Path(kept["train_beton"]).name} == wanted:
+                    return {name: line[name] for name in FACTS}, model
+    return None
+
+
+FACTS = ("train", "commit", "machine", "load", "date", "processor_seconds", "start_seconds", "wall_seconds")
+FACTS += ("images", "loss")
+
+
+def judge_command(run: Run, sources: Sources, model: Path) -> list[str]:
+    """The program that judges a checkpoint: `studies.judge`, or the one that the options name by `module`.
+
+    Raises:
+        StudyError: it judges on masks, and there are none.
+    """
+    options = dict(run.judge)
+    module = options.pop("module", "judge")
+    train, validation = sources.masks if module == SEGMENTATION else (sources.train_parquet, sources.validation_parquet)
+    if train is None or validation is None:
+        raise StudyError("--masks-train, --masks-validation: this study judges on masks; name both parquet files")
+    seed = ["--seed", str(run.seed)] if "finetune" in options or module == "finetuning" else []
+    files = ["--train", str(train), "--validation", str(validation)]
+    return ["-m", f"studies.{module}", str(model), *files, *judge_options(options), *seed]
+
+
+SEGMENTATION = "judge_segmentation"
 
 
 def judge_options(options: dict[str, Any]) -> list[str]:

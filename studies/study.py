@@ -1,5 +1,6 @@
 """A study: one question, a base recipe, arms that change keys of it, seeds. Read from YAML, every key checked."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 HERE = Path(__file__).parent
 QUESTIONS = HERE / "questions"
 RECIPES = HERE / "recipes"
+OF_THE_RUN = ("seeds", "judge", "train_file")  # keys of an arm that are none of the recipe
 
 
 class StudyError(ValueError):
@@ -18,18 +20,39 @@ class StudyError(ValueError):
 
 @dataclass(frozen=True)
 class Run:
-    """One training run and its judgement. `recipe` is whole but for files and folders, which the runner fills in."""
+    """One training run and its judgement. `recipe` is whole but for files and folders, which the runner fills in.
+
+    `train_file` says how the training file is written where that is asked (`{quality: 50}`), `judge` which options the
+    judge gets; its `module` names another program than `studies.judge`.
+    """
 
     arm: str
     seed: int
     recipe: dict[str, Any]
     train_images: int | None
     judge: dict[str, Any]
+    train_file: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What makes two checkpoints the same checkpoint: it is not trained again for another judge."""
+        return {
+            "recipe": self.recipe,
+            "seed": self.seed,
+            "train_images": self.train_images,
+            "train_file": self.train_file,
+        }
 
     @property
     def key(self) -> dict[str, Any]:
         """What makes two runs the same run: a run that another study has done is not done again."""
-        return {"recipe": self.recipe, "seed": self.seed, "train_images": self.train_images, "judge": self.judge}
+        return {**self.training, "judge": self.judge}
+
+
+def same(key: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
+    """Whether a line of the results is that of `key` (`Run.key` or `Run.training`); lines of plain files lack
+    `train_file`."""
+    return {name: line.get(name, {}) for name in key} == json.loads(json.dumps(key))
 
 
 @dataclass(frozen=True)
@@ -40,9 +63,11 @@ class Study:
         name: the file's, without its ending.
         question: one sentence.
         recipe: file of the base recipe, in `studies/recipes`.
-        arms: keys that each arm changes; `{}` is the base recipe.
-        seeds: of the runs; every arm gets all of them.
+        arms: keys that each arm changes; `{}` is the base recipe. Beside the recipe's keys an arm may have `seeds` of
+            its own, options of the `judge`, and `train_file`, how the training file is written.
+        seeds: of the runs; every arm without seeds of its own gets all of them.
         reference: the arm that differences are taken against.
+        score: what they are differences of, a name in the judge's scores.
         train_images: so many evenly spaced images of the training source are trained on; None takes all.
         judge: options of `studies.judge`, by name with underscores.
     """
@@ -53,6 +78,7 @@ class Study:
     arms: dict[str, dict[str, Any]]
     seeds: list[int]
     reference: str
+    score: str = "linear"
     train_images: int | None = None
     judge: dict[str, Any] = field(default_factory=dict)
 
@@ -86,9 +112,14 @@ class Study:
     def runs(self) -> Iterator[Run]:
         """Seed by seed, so that the arms of one seed run side by side under the same load of the machine."""
         base = read_mapping(RECIPES / self.recipe)
-        for seed in self.seeds:
+        own = {arm: (changes or {}).get("seeds", self.seeds) for arm, changes in self.arms.items()}
+        for seed in dict.fromkeys(seed for seeds in own.values() for seed in seeds):
             for arm, changes in self.arms.items():
-                yield Run(arm, seed, merged(base, changes or {}), self.train_images, self.judge)
+                if seed in own[arm]:
+                    keys = {key: value for key, value in (changes or {}).items() if key not in OF_THE_RUN}
+                    judge, train_file = ((changes or {}).get(key, {}) for key in ("judge", "train_file"))
+                    recipe = merged(base, keys)
+                    yield Run(arm, seed, recipe, self.train_images, {**self.judge, **judge}, train_file)
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
