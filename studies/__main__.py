@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = options.folder.absolute()
         splits = (options.train_split, options.validation_split)
         masks = (options.masks_train, options.masks_validation)
-        sources = Sources(options.train, options.validation, folder / "data", *splits, masks)
+        sources = Sources(options.train, options.validation, folder / "data", *splits, masks=masks)
         for study in studies:
             run_all(study.runs(), sources, Results(options.results), folder / study.name, options.jobs)
     except (StudyError, DailyMAEError) as error:

@@ -1,13 +1,23 @@
 """Tables and pictures of studies, made from the results alone: `python -m studies.report NAME ...`."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from studies.significance import Difference, Estimate, estimate, paired_difference
-from studies.study import HERE, Study
+from studies.significance import (
+    Difference,
+    Estimate,
+    deviation_interval,
+    estimate,
+    paired_difference,
+    pooled_deviation,
+    pooled_difference,
+    seeds_needed,
+)
+from studies.study import HERE, Study, same
 
 RESULTS = HERE / "results" / "tiny_imagenet_100.jsonl"
 
@@ -35,7 +45,7 @@ def collect(study: Study, lines: Sequence[dict[str, Any]]) -> dict[str, Arm]:
     for run in study.runs():
         arm = arms[run.arm]
         arm.planned += 1
-        found = [line for line in lines if all(line[key] == value for key, value in run.key.items())]
+        found = [line for line in lines if same(run.key, line)]
         if found and "error" in found[-1]:
             arm.failures[run.seed] = found[-1]["error"]
         elif found:
@@ -44,21 +54,26 @@ def collect(study: Study, lines: Sequence[dict[str, Any]]) -> dict[str, Arm]:
 
 
 def table(study: Study, arms: dict[str, Arm]) -> str:
-    """A Markdown table: one row an arm, scores with 95 % intervals, the paired difference to the reference."""
+    """A Markdown table: one row an arm, scores with 95 % intervals, differences to the reference in two ways: of the
+    means, with the spread that all arms show together, and seed by seed."""
     scores = [name for name in SCORES if any(arm.values(name) for arm in arms.values())]
-    heads = ["arm", "seeds", *(SCORES[name] for name in scores), f"linear - {study.reference}", "p"]
+    minus = f"{SCORES[study.score]} - {study.reference}"
+    heads = ["arm", "seeds", *(SCORES[name] for name in scores), minus, "p", "by seed", "p"]
     rows = [heads, ["---"] * len(heads)]
+    of = {arm.name: arm.values(study.score) for arm in arms.values()}
+    reference = of[study.reference]
     for arm in arms.values():
         cells = [estimate(list(arm.values(name).values())) for name in scores]
-        difference = paired_difference(arm.values("linear"), arms[study.reference].values("linear"))
-        own = arm.name == study.reference
+        others = [list(of[name].values()) for name in of if name not in (arm.name, study.reference)]
+        pooled = pooled_difference(list(of[arm.name].values()), list(reference.values()), others)
+        paired = paired_difference(of[arm.name], reference)
+        differences = [text for found in (pooled, paired) for text in (_signed(found), _probability(found))]
         rows.append(
             [
                 arm.name,
                 _seeds(arm),
                 *(_written(cell, 0 if name in WHOLE else 2) for name, cell in zip(scores, cells, strict=True)),
-                "" if own else _signed(difference),
-                "" if own or difference.p is None else f"{difference.p:.2g}",
+                *([""] * 4 if arm.name == study.reference else differences),
             ]
         )
     failed = [f"- {arm.name}, seed {seed}: {why}" for arm in arms.values() for seed, why in arm.failures.items()]
@@ -71,6 +86,8 @@ SCORES = {
     "linear_10": "linear, 10 % of labels",
     "linear_1": "linear, 1 % of labels",
     "finetune": "fine-tuned",
+    "miou": "mIoU",
+    "pixel_accuracy": "pixel accuracy",
     "rankme": "RankMe",
     "processor_seconds": "processor seconds",
 }
@@ -91,13 +108,17 @@ def _written(value: Estimate, digits: int) -> str:
 
 def _signed(difference: Difference) -> str:
     value = difference.estimate
-    if value.count == 0:
+    if value.count == 0 or math.isnan(value.mean):
         return "-"
     return f"{value.mean:+.2f}" + ("" if value.half_width is None else f" ± {value.half_width:.2f}")
 
 
+def _probability(difference: Difference) -> str:
+    return "" if difference.p is None else f"{difference.p:.2g}"
+
+
 def draw(study: Study, arms: dict[str, Arm], path: Path) -> None:
-    """Each run's linear-probe accuracy over its processor seconds, one colour an arm, means as crosses."""
+    """Each run's score over its processor seconds, one colour an arm, means as crosses."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -105,15 +126,15 @@ def draw(study: Study, arms: dict[str, Arm], path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for number, arm in enumerate(arms.values()):
-        seconds, linear = arm.values("processor_seconds"), arm.values("linear")
-        if not linear:
+        seconds, scores = arm.values("processor_seconds"), arm.values(study.score)
+        if not scores:
             continue
-        seeds = sorted(linear)
+        seeds = sorted(scores)
         color = f"C{number}"
         axes.scatter(
-            [seconds[s] for s in seeds], [linear[s] for s in seeds], s=22, alpha=0.7, color=color, label=arm.name
+            [seconds[s] for s in seeds], [scores[s] for s in seeds], s=22, alpha=0.7, color=color, label=arm.name
         )
-        center, height = estimate(list(seconds.values())).mean, estimate(list(linear.values()))
+        center, height = estimate(list(seconds.values())).mean, estimate(list(scores.values()))
         axes.errorbar(
             center,
             height.mean,
@@ -124,7 +145,7 @@ def draw(study: Study, arms: dict[str, Arm], path: Path) -> None:
             capsize=4,
         )
     axes.set_xlabel("processor seconds of training")
-    axes.set_ylabel("linear probe, % of validation images")
+    axes.set_ylabel(f"{SCORES[study.score]}, %")
     axes.set_title(study.name)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
@@ -133,15 +154,35 @@ def draw(study: Study, arms: dict[str, Arm], path: Path) -> None:
 
 
 def page(study: Study, arms: dict[str, Arm]) -> str:
-    """Question and table."""
+    """Question, table, and how far its seeds lie apart."""
     images = {line["images"] for arm in arms.values() for line in arm.lines.values()}
     machines = {line["machine"] for arm in arms.values() for line in arm.lines.values()}
-    notes = [
-        f"{', '.join(f'{count:,}' for count in sorted(images))} images seen; {'; '.join(sorted(machines))}. "
-        "Scores are per cent of the validation images; ± is the 95 % interval of the mean over seeds, differences are "
-        "paired by seed."
-    ]
-    return "\n\n".join([f"# {study.name}", study.question, table(study, arms), *notes]) + "\n"
+    commits = {str(line["commit"])[:7] for arm in arms.values() for line in arm.lines.values()}
+    facts = [f"{', '.join(f'{count:,}' for count in sorted(images))} images seen", *sorted(machines)]
+    facts.append(f"commits {', '.join(sorted(commits))}")
+    parts = [f"# {study.name}", study.question, table(study, arms), spread(study, arms), study.answer.strip()]
+    return "\n\n".join([part for part in parts if part] + [f"*{'; '.join(facts)}. {_HOW}*"]) + "\n"
+
+
+_HOW = (
+    "Scores are per cent; ± is a 95 % interval over seeds. Differences are of the means, with the spread of all arms "
+    "together, then seed by seed over the seeds that both arms have; p-values are two-sided and not corrected for the "
+    "number of arms."
+)
+
+
+def spread(study: Study, arms: dict[str, Arm]) -> str:
+    """The standard deviation over seeds, and how many seeds a difference of half a point takes by it."""
+    values = [list(arm.values(study.score).values()) for arm in arms.values()]
+    sigma, freedom = pooled_deviation(values)
+    if not freedom or not sigma:
+        return "One seed an arm: no interval."
+    text = f"Sigma over seeds: {sigma:.2f} points, {freedom} degrees of freedom"
+    if sum(len(arm) > 1 for arm in values) == 1:
+        (only,) = (arm for arm in values if len(arm) > 1)
+        text += ", 95 % interval {1:.2f} to {2:.2f}".format(*deviation_interval(only))
+    needed = ", ".join(f"{size:g} points {seeds_needed(sigma, size)}" for size in (0.5, 1.0, 2.0))
+    return f"{text}. Seeds an arm that find a difference four times in five at p < .05: {needed}."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -61,7 +61,8 @@ def run_all(runs: Iterable[Run], sources: Sources, results: Results, folder: Pat
     def do(run: Run) -> None:
         line = do_run(run, sources, results, folder / f"{run.arm}-{run.seed}")
         results.append(line)
-        told = line.get("error") or ", ".join(f"{name} {value:.4g}" for name, value in line["scores"].items())
+        scores = {k: v for k, v in line.get("scores", {}).items() if isinstance(v, float)}
+        told = line.get("error") or ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
         print(f"{run.arm}, seed {run.seed}: {line['processor_seconds']:.0f} processor seconds, {told}", flush=True)
 
     with ThreadPoolExecutor(jobs) as pool:

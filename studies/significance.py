@@ -43,6 +43,45 @@ def paired_difference(values: dict[int, float], reference: dict[int, float]) -> 
     return Difference(estimate(differences), float(stats.ttest_1samp(differences, 0).pvalue))
 
 
+def pooled_difference(
+    values: Sequence[float], reference: Sequence[float], others: Sequence[Sequence[float]]
+) -> Difference:
+    """Difference of two arms' means with the spread that all arms of a study show together (the error term of a
+    one-way analysis of variance), which few seeds of one arm cannot tell; unpaired, every seed counts.
+
+    Args:
+        values, reference: of the two arms.
+        others: of the study's other arms, which have the same spread by assumption.
+    """
+    spread, freedom = pooled_deviation([values, reference, *others])
+    if not values or not reference or not freedom:
+        return Difference(Estimate(_mean(values) - _mean(reference), None, len(values)), None)
+    error = spread * math.sqrt(1 / len(values) + 1 / len(reference))
+    difference = _mean(values) - _mean(reference)
+    half_width = float(stats.t.ppf(0.975, freedom) * error)
+    p = float(2 * stats.t.sf(abs(difference) / error, freedom)) if error else None
+    return Difference(Estimate(difference, half_width, len(values)), p)
+
+
+def pooled_deviation(arms: Sequence[Sequence[float]]) -> tuple[float, int]:
+    """Standard deviation around each arm's own mean, and its degrees of freedom."""
+    freedom = sum(len(arm) - 1 for arm in arms if arm)
+    squares = sum((value - _mean(arm)) ** 2 for arm in arms for value in arm)
+    return (math.sqrt(squares / freedom) if freedom else math.nan), freedom
+
+
+def deviation_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
+    """Standard deviation of normal values with its interval, by chi-squared."""
+    freedom = len(values) - 1
+    deviation = float(np.std(values, ddof=1))
+    low, high = (math.sqrt(freedom / stats.chi2.ppf(edge, freedom)) for edge in ((1 + level) / 2, (1 - level) / 2))
+    return deviation, deviation * low, deviation * high
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else math.nan
+
+
 def reaches(values: Sequence[float], target: float) -> float | None:
     """One-sided p-value that the mean of `values` is above `target`: the test of a record."""
     if len(set(values)) < 2:

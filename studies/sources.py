@@ -32,6 +32,7 @@ class Sources:
         folder: Path,
         train_split: str | None = None,
         validation_split: str | None = None,
+        *,
         masks: tuple[Path | None, Path | None] = (None, None),
     ) -> None:
         self.masks = masks

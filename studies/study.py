@@ -68,6 +68,7 @@ class Study:
         seeds: of the runs; every arm without seeds of its own gets all of them.
         reference: the arm that differences are taken against.
         score: what they are differences of, a name in the judge's scores.
+        answer: Markdown that the page says below the table, written after the runs.
         train_images: so many evenly spaced images of the training source are trained on; None takes all.
         judge: options of `studies.judge`, by name with underscores.
     """
@@ -79,6 +80,7 @@ class Study:
     seeds: list[int]
     reference: str
     score: str = "linear"
+    answer: str = ""
     train_images: int | None = None
     judge: dict[str, Any] = field(default_factory=dict)
 

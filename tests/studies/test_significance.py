@@ -2,8 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
+from scipy import stats
 
+from studies import significance
 from studies.significance import estimate, paired_difference, reaches, seeds_needed
 
 
@@ -40,3 +43,30 @@ def test_a_record_is_tested_on_one_side():
 def test_seeds_for_a_difference_in_sigmas(ratio: float, seeds: int):
     """Cohen's table: power .8 at two-sided .05 takes 17, 64 and 6 a group for d = 1, .5 and 2."""
     assert seeds_needed(1.0, ratio) == seeds
+
+
+def test_pooled_difference_of_two_arms_is_students_test():
+    values, reference = [15.2, 14.9, 15.8], [14.1, 14.6, 14.3, 14.9]
+    expected = stats.ttest_ind(values, reference)
+    found = significance.pooled_difference(values, reference, [])
+    assert found.p == pytest.approx(expected.pvalue)
+    interval = expected.confidence_interval()
+    assert found.estimate.half_width == pytest.approx((interval.high - interval.low) / 2)
+    assert found.estimate.mean == pytest.approx(np.mean(values) - np.mean(reference))
+
+
+def test_other_arms_lend_their_spread_to_single_seeds():
+    others = [[1.0, 2.0, 3.0], [5.0, 5.5]]
+    found = significance.pooled_difference([4.0], [3.0], others)
+    spread = math.sqrt((2.0 + 0.125) / 3)
+    assert found.estimate.half_width == pytest.approx(stats.t.ppf(0.975, 3) * spread * math.sqrt(2))
+    assert significance.pooled_difference([4.0], [3.0], []).p is None
+
+
+def test_interval_of_a_standard_deviation_covers_it():
+    generator = np.random.default_rng(0)
+    inside = 0
+    for _ in range(400):
+        _, low, high = significance.deviation_interval(generator.normal(0, 2.0, 10))
+        inside += low < 2.0 < high
+    assert 0.92 < inside / 400 < 0.98

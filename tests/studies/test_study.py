@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from studies.study import QUESTIONS, Study, StudyError, merged
+from studies.report import RESULTS, collect
+from studies.runner import Results
+from studies.study import QUESTIONS, Study, StudyError, merged, same
 
 GOOD = {"question": "Why?", "recipe": "tiny64.yaml", "seeds": [0, 1], "reference": "a", "arms": {"a": {}, "b": {}}}
 
@@ -53,3 +55,31 @@ def test_an_arm_changes_parts_of_mappings_but_whole_schedules():
         "resolution_schedule": {"kind": "palindrome"},
         "x": 1,
     }
+
+
+def test_an_arm_has_seeds_judge_and_training_file_of_its_own(tmp_path: Path):
+    arms = {"a": {}, "b": {"seeds": [1], "judge": {"augment": "three"}, "train_file": {"quality": 50}, "bf16": False}}
+    study = Study.load(_written(tmp_path, arms=arms, judge={"epochs": 2}))
+    assert [(run.seed, run.arm) for run in study.runs()] == [(0, "a"), (1, "a"), (1, "b")]
+    a, b = list(study.runs())[1:]
+    assert (a.judge, b.judge) == ({"epochs": 2}, {"epochs": 2, "augment": "three"})
+    assert (a.train_file, b.train_file) == ({}, {"quality": 50})
+    assert b.recipe == a.recipe | {"bf16": False}
+
+
+def test_lines_of_plain_files_keep_their_runs(tmp_path: Path):
+    plain, coarse = Study.load(
+        _written(tmp_path, seeds=[0], arms={"a": {}, "b": {"train_file": {"quality": 50}}})
+    ).runs()
+    line = {key: value for key, value in plain.key.items() if key != "train_file"}
+    assert same(plain.key, line)
+    assert not same(coarse.key, line)
+    assert same(coarse.key, coarse.key)
+    assert not same(plain.key, coarse.key)
+
+
+def test_published_lines_are_still_those_of_the_published_studies():
+    lines = Results(RESULTS).lines()
+    arms = collect(Study.load("pretraining"), lines)
+    assert {0, 1} <= arms["faithful"].lines.keys()
+    assert {0, 1} <= arms["never trained"].lines.keys()
