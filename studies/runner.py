@@ -121,8 +121,18 @@ def find_trained(run: Run, recipe: dict[str, Any], results: Results, root: Path)
     return None
 
 
-FACTS = ("train", "commit", "machine", "load", "date", "processor_seconds", "start_seconds", "wall_seconds")
-FACTS += ("images", "loss")
+FACTS = (
+    "train",
+    "commit",
+    "machine",
+    "load",
+    "date",
+    "processor_seconds",
+    "start_seconds",
+    "wall_seconds",
+    "images",
+    "loss",
+)
 
 
 def judge_command(run: Run, sources: Sources, model: Path) -> list[str]:
