@@ -36,7 +36,7 @@ def test_the_operations_see_normalised_pixels():
     assert not torch.allclose(found[rows], three(pixels, 0, index)[rows], atol=0.1)
 
 
-@pytest.mark.parametrize("augment", finetuning.AUGMENT)
+@pytest.mark.parametrize("augment", ["none", "normalised"])
 def test_a_checkpoint_becomes_a_score(augment: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     config = ViTMAEConfig(image_size=32, patch_size=8, layer_norm_eps=1e-6, **SIZES, **DECODER)
     DailyMAEForPreTraining(config).save_pretrained(tmp_path / "model")
