@@ -70,9 +70,11 @@ wheels:
 	@bash scripts/build_wheels.sh
 
 # Faults injected into real runs: kills, signals, NaN, damaged files, full disks, ranks that differ (docs/reliability.md).
+# Kills are kept as they are done: said again, it goes on until there are FAULT_KILLS of them.
 FAULT_KILLS ?= 40
 faults: install
-	$(python) benchmarks/fault_bench.py --kills $(FAULT_KILLS) --out benchmarks/results/faults.json --page docs/reliability.md
+	$(python) benchmarks/fault_bench.py --kills $(FAULT_KILLS) --record benchmarks/results/kills.json \
+	    --out benchmarks/results/faults.json --page docs/reliability.md
 
 # The kernel under sanitizers: a million damaged samples, or FUZZ_RUNS of them; another FUZZ_SEED makes others.
 FUZZ_RUNS ?= 1000000

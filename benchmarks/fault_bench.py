@@ -1,7 +1,7 @@
 """Faults injected into real runs, and what they came to: `make faults` writes the table of docs/reliability.md.
 
     python benchmarks/fault_bench.py --out benchmarks/results/faults.json --page docs/reliability.md
-    python benchmarks/fault_bench.py --only kills --kills 200 --seed 3      # more of one kind, on a free night
+    python benchmarks/fault_bench.py --only kills --kills 200 --record benchmarks/results/kills.json    # goes on there
 
 Each try starts the recipe's script as a user does (kills start it from a process that has done the imports), breaks
 something, and looks at what is left. Nothing is judged good but a run that goes on to the same weights, one that stops
@@ -10,7 +10,6 @@ as it was asked, or one that is refused in one line that names what to mend.
 
 import argparse
 import json
-import random
 import shutil
 import signal
 import tempfile
@@ -21,7 +20,7 @@ from pathlib import Path
 
 from environment import environment
 from faults import ends, files
-from faults.kills import Chains
+from faults.kills import CHAIN, Chains, Kind, Record, tries_of
 from faults.outcomes import GOOD, Try, table, to_json
 from faults.warm import Warm
 from faults.workplace import Workplace
@@ -29,18 +28,26 @@ from faults.workplace import Workplace
 _BEGIN, _END = "<!-- faults: written by benchmarks/fault_bench.py -->\n", "<!-- end of faults -->\n"
 
 
-def kills(place: Workplace, count: int, seed: int) -> Iterator[Try]:
-    """`count` kills, divided among one and two ranks and the engines that are installed."""
-    engines = installed_engines()
-    kinds = [(ranks, engine) for ranks in (1, 2) for engine in engines]
-    warm = Warm()
+def kills(place: Workplace, count: int, seed: int, record: Record, patience: float) -> Iterator[Try]:
+    """Kills until there are `count`: a chain of each kind of runs in turn, of the native engine three for one of ffcv,
+    whose compiling makes a start three times as long."""
+    kinds = [Kind(ranks, engine) for ranks in (1, 2) for engine in installed_engines()]
+    shares = {kind: 3 if kind.engine == "native" else 1 for kind in kinds}
+    warm: dict[str, Warm] = {}
+    chains: dict[Kind, Chains] = {}
     try:
-        for number, (ranks, engine) in enumerate(kinds):
-            own = count // len(kinds) + (number < count % len(kinds))
-            if own:
-                yield from Chains(place, warm, ranks, engine, random.Random(seed + number)).run(own)
+        while (left := count - sum(record.kills(kind) for kind in kinds)) > 0:
+            kind = min(kinds, key=lambda kind: record.kills(kind) / shares[kind])
+            if kind not in chains:
+                warm[kind.engine] = warm.get(kind.engine) or Warm(kind.engine)
+                chains[kind] = Chains(place, warm[kind.engine], kind, record, seed=seed, patience=patience)
+            before = record.kills(kind)
+            yield from chains[kind].run(before + min(CHAIN, left))
+            if record.kills(kind) == before:
+                return
     finally:
-        warm.close()
+        for server in warm.values():
+            server.close()
 
 
 def installed_engines() -> list[str]:
@@ -63,6 +70,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=40, help="kills in all (default: 40)")
     parser.add_argument("--tries", type=int, default=1, help="tries of every other fault (default: 1)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
+    parser.add_argument("--record", type=Path, help="a JSON file that keeps the kills; a later start goes on with it")
+    parser.add_argument("--patience", type=float, default=240, help="seconds until a run counts as hung (default: 240)")
     parser.add_argument("--out", type=Path, help="a JSON file for every try")
     parser.add_argument("--page", type=Path, help="a Markdown page whose table is written anew")
     parser.add_argument("--keep", type=Path, help="work in this folder and leave it")
@@ -71,6 +80,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = given.keep or Path(tempfile.mkdtemp(prefix="faults-"))
     place = Workplace(folder)
+    record = Record(given.record)
     tries: list[Try] = []
     not_run: list[tuple[str, str]] = []
     start = time.monotonic()
@@ -81,9 +91,13 @@ def main() -> None:
             if kind == "disks" and not files.may_mount(place):
                 not_run.append(("disks that are full, read-only, gone", "mounting needs root"))
                 continue
-            found = kills(place, given.kills, given.seed) if kind == "kills" else kinds[kind](place, given.tries)
+            if kind == "kills":
+                found = kills(place, given.kills, given.seed, record, given.patience)
+            else:
+                found = kinds[kind](place, given.tries)
             for one in found:
-                tries.append(one)
+                if kind != "kills" or not record.chains:
+                    tries.append(one)
                 mark = "" if one.verdict in GOOD else f"   <-- {one.detail}"
                 print(f"{time.monotonic() - start:6.0f} s  {one.fault}: {one.verdict}{mark}", flush=True)
     except KeyboardInterrupt:
@@ -93,6 +107,7 @@ def main() -> None:
         ]
     if not given.keep:
         shutil.rmtree(folder)
+    tries = [*(one for chain in record.chains for one in tries_of(chain)), *tries]
     text = table(tries, not_run)
     print(text)
     if given.out:

@@ -1,6 +1,6 @@
 """Runs that begin from a process which has imported everything: what 200 kills cost is then the runs, not the imports.
 
-A forked run does all that a started one does, after the imports. `python warm.py` reads requests as JSON lines.
+A forked run does all that a started one does, after the imports. `python warm.py ENGINE` reads requests as JSON lines.
 """
 
 import json
@@ -17,11 +17,11 @@ from faults.workplace import ROOT
 
 
 class Warm:
-    """Starts runs in processes forked from a warm one."""
+    """Starts runs in processes forked from a warm one, which has imported `engine` as well."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: str) -> None:
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "faults.warm"],
+            [sys.executable, "-m", "faults.warm", engine],
             cwd=ROOT / "benchmarks",
             env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'benchmarks'}", "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
@@ -75,7 +75,7 @@ def serve() -> dict[str, Any] | None:
 
 def become(request: Mapping[str, Any]) -> None:
     """Turn this process into the one that was asked for."""
-    os.setsid()
+    os.setpgid(0, 0)  # a group to be killed, within the session that started all
     os.chdir(request["folder"])
     os.environ.update(request["environment"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -91,8 +91,10 @@ def become(request: Mapping[str, Any]) -> None:
 if __name__ == "__main__":
     import dailymae_hf.data.loader
     import dailymae_hf.recipe.build
-    import dailymae_hf.training.mae_trainer  # noqa: F401
+    import dailymae_hf.training.mae_trainer
 
+    if sys.argv[1] == "ffcv":
+        import dailymae_hf.data.engines.ffcv  # noqa: F401
     asked = serve()
     if asked is not None:
         become(asked)
