@@ -95,17 +95,19 @@ def do_run(run: Run, sources: Sources, results: Results, folder: Path) -> dict[s
 def train(recipe: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Train as the recipe says; circumstances, times and what the log tells, or `error`."""
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
-    log = Path(recipe["output_dir"]) / "log.jsonl"
+    model = Path(recipe["output_dir"])
     facts = circumstances()
-    trained = run_command(["recipes/pretrain.py", str(folder / "recipe.yaml")], folder / "training.txt", log)
+    command = ["recipes/pretrain.py", str(folder / "recipe.yaml")]
+    trained = run_command(command, folder / "training.txt", model / "log.jsonl", model / "config.json")
     facts |= {
         "processor_seconds": round(trained.processor_seconds, 2),
-        "start_seconds": None if trained.start_seconds is None else round(trained.start_seconds, 2),
+        "start_seconds": _rounded(trained.start_seconds),
+        "training_seconds": _rounded(trained.training_seconds),
         "wall_seconds": round(trained.wall_seconds, 1),
     }
     if trained.returncode != 0:
         return facts | {"error": f"training: {trained.last_line}"}
-    return facts | training_facts(log, recipe)
+    return facts | training_facts(model / "log.jsonl", recipe)
 
 
 def find_trained(run: Run, recipe: dict[str, Any], results: Results, root: Path) -> tuple[dict[str, Any], Path] | None:
@@ -117,7 +119,7 @@ def find_trained(run: Run, recipe: dict[str, Any], results: Results, root: Path)
                 kept = yaml.safe_load((model.parent / "recipe.yaml").read_text())
                 del kept["output_dir"]  # a folder may have moved
                 if kept | {"train_beton": Path(kept["train_beton"]).name} == wanted:
-                    return {name: line[name] for name in FACTS}, model
+                    return {name: line.get(name) for name in FACTS}, model  # an older line lacks some
     return None
 
 
@@ -129,6 +131,7 @@ FACTS = (
     "date",
     "processor_seconds",
     "start_seconds",
+    "training_seconds",
     "wall_seconds",
     "images",
     "loss",
@@ -193,6 +196,10 @@ def _processor() -> str:
     if "model name" not in facts:
         return platform.processor() or platform.machine()
     return f"{facts['model name']} family {facts['cpu family']} model {facts['model']}"
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 2)
 
 
 def _plain(value: Any) -> Any:

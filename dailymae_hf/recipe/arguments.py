@@ -17,8 +17,10 @@ class ModelArguments:
     patch_size: int | None = key(None, "Side of a patch in pixels. None: 16, or 14 for huge.", at_least=1)
     mask_ratio: float = key(0.75, "Fraction of the patches that are masked.", above=0, below=1)
     model_overrides: dict[str, Any] = key({}, "Any other field of ViTMAEConfig, by its name.")
-    initialization: Literal["mae", "stock"] = key(
-        "mae", "First weights: MAE's, or for comparison those that transformers' class draws."
+    initialization: Literal["mae", "mimetic", "stock"] = key(
+        "mae",
+        "First weights: MAE's, MAE's with the encoder's attention like that of trained models, or for comparison those "
+        "that transformers' class draws.",
     )
     model_name_or_path: str | None = key(None, "Weights to start from instead: a folder or a name on the Hub.")
 

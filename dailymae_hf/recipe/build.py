@@ -10,6 +10,7 @@ from transformers import TrainerCallback, ViTMAEConfig, ViTMAEForPreTraining, se
 from dailymae_hf.data.shards import open_betons
 from dailymae_hf.data.write import available_cores
 from dailymae_hf.errors import MissingDependencyError, extra
+from dailymae_hf.model.mimetic_weights import draw_mimetic_attention
 from dailymae_hf.model.modeling import DailyMAEForPreTraining, mae_config
 from dailymae_hf.recipe.files import Files, files_here
 from dailymae_hf.recipe.start_from import pixel_statistics, starting_config, starting_model
@@ -46,6 +47,8 @@ def build_model(recipe: "PretrainRecipe") -> DailyMAEForPreTraining:
     config = model_config(recipe)
     set_seed(recipe.training.seed)
     model = DailyMAEForPreTraining(config)
+    if recipe.model.initialization == "mimetic":
+        draw_mimetic_attention(model.vit.layers)
     if recipe.model.initialization == "stock":
         model.load_state_dict(ViTMAEForPreTraining(config).state_dict())
     return model
