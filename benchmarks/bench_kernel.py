@@ -15,6 +15,7 @@ import json
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ LOADER_IMAGES = 6000  # an epoch has to be long beside what it costs to begin on
 SIDES = (224, 192, 160, 128, 96)
 KERNEL = Path(_native.__file__).parent
 # How a photograph is stored: the kernel's mode, and what makes its bytes from a JPEG's.
-STORAGE = {
+STORAGE: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "dct": (_native.MODES["dct"], codec.pack_jpeg),
     "jpg": (_native.MODES["jpg"], codec.restart_jpeg),
     "jpg of stock ffcv": (_native.MODES["jpg"], lambda jpeg: jpeg),

@@ -1,4 +1,4 @@
-"""What writers call: lossless conversions between JPEG and packed samples, pixels scaled and packed.
+"""What writers call: lossless conversions between JPEG and packed samples. What pixels go through is in pixels.py.
 
 Conversions carry coefficients over bit for bit: none decodes to pixels and compresses again. The packed format is
 specified in docs/packed-dct.md.
@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dailymae_hf._native import NO_SPACE, SIMD_LEVELS, UNSUPPORTED, check_status, declare, load
-from dailymae_hf.errors import DailyMAEError
+from dailymae_hf._native import NO_SPACE, SIMD_LEVELS, check_status, declare, load
 
 _COLORS = {1: "gray", 2: "ycc", 3: "rgb", 4: "cmyk", 5: "ycck"}
 _FIRST_SIDEWAYS = 5  # EXIF orientations 5 to 8 swap width and height
@@ -90,11 +89,8 @@ def _library() -> ctypes.CDLL:
     pointer, u64, u32, i32 = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_int32
     signatures: dict[str, list[Any]] = {
         "dmae_jpeg_read_facts": [pointer, u64, pointer],
-        "dmae_transcode_jpeg": [pointer, u64, i32, pointer, u64, pointer],
-        "dmae_pack_jpeg": [pointer, u64, pointer, u64, pointer],
-        "dmae_pack_pixels": [pointer, i32, i32, i32, pointer, u64, pointer],
-        "dmae_resize_bicubic": [pointer, i32, i32, pointer, i32, i32],
-        "dmae_jpeg_scale_down": [pointer, u64, i32, pointer, i32, i32],
+        "dmae_transcode_jpeg": [pointer, u64, i32, pointer, pointer, u64, pointer],
+        "dmae_pack_jpeg": [pointer, u64, pointer, pointer, u64, pointer],
         "dmae_unpack_to_jpeg": [pointer, u64, i32, pointer, u64, pointer],
         "dmae_packed_read_planes": [pointer, u64, u32, u32, pointer, i32, i32, pointer],
     }
@@ -102,15 +98,21 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-def _convert(function: Callable[..., int], data: bytes, options: tuple[int, ...], capacity: int, what: str) -> bytes:
+def grown(function: Callable[..., int], arguments: tuple[Any, ...], capacity: int, what: str) -> bytes:
+    """What a function of the kernel writes, given `capacity` bytes for it, and where these are too few as many as it
+    then asks for. `what` names the sample in errors (`check_status`)."""
     written = ctypes.c_uint64()
     while True:
         out = np.empty(capacity, np.uint8)
-        status = function(data, len(data), *options, out.ctypes.data, capacity, ctypes.byref(written))
+        status = function(*arguments, out.ctypes.data, capacity, ctypes.byref(written))
         if status != NO_SPACE:
-            check_status(status, f"{what} of {len(data)} bytes")
+            check_status(status, what)
             return out[: written.value].tobytes()
         capacity = written.value
+
+
+def _convert(function: Callable[..., int], data: bytes, options: tuple[Any, ...], capacity: int, what: str) -> bytes:
+    return grown(function, (data, len(data), *options), capacity, f"{what} of {len(data)} bytes")
 
 
 def jpeg_header(data: bytes) -> JpegHeader:
@@ -137,7 +139,12 @@ def jpeg_header(data: bytes) -> JpegHeader:
     )
 
 
-def restart_jpeg(data: bytes, interval: int = 0) -> bytes:
+def new_sums() -> Any:
+    """Room for the sums of pixels' red, green and blue values, then of their squares: six unsigned 64-bit numbers."""
+    return (ctypes.c_uint64 * 6)()
+
+
+def restart_jpeg(data: bytes, interval: int = 0, sums: Any = None) -> bytes:
     """The same coefficients as a baseline JPEG with restart markers, upright, without EXIF, ICC and comments.
 
     Quantisation tables and colour meaning (JFIF or Adobe marker) stay; Huffman tables are made for the image.
@@ -145,96 +152,19 @@ def restart_jpeg(data: bytes, interval: int = 0) -> bytes:
     Args:
         data: a JPEG, baseline or progressive, of one or three components.
         interval: MCUs between restart markers, up to 65535; 0 chooses about twelve blocks (2 MCUs of 4:2:0).
+        sums: `new_sums()` to set to those of the decoded image, or None.
 
     Raises:
         CorruptSampleError: damaged, or of a kind that cannot be carried over (see `JpegHeader.can_carry_over`).
         DailyMAEError: `interval` is out of range.
     """
-    return _convert(_library().dmae_transcode_jpeg, data, (interval,), len(data) + len(data) // 4 + 4096, "JPEG")
+    return _convert(_library().dmae_transcode_jpeg, data, (interval, sums), len(data) + len(data) // 4 + 4096, "JPEG")
 
 
-def pack_jpeg(data: bytes) -> bytes:
-    """The coefficients of a JPEG as a packed sample (docs/packed-dct.md), upright. Raises as `restart_jpeg` does."""
-    return _convert(_library().dmae_pack_jpeg, data, (), 2 * len(data) + 4096, "JPEG")
-
-
-def _four_bytes(pixels: np.ndarray) -> np.ndarray:
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 4:
-        raise DailyMAEError(f"pixels: {pixels.dtype} {pixels.shape} is not uint8 (height, width, 4)")
-    return np.ascontiguousarray(pixels)
-
-
-def pack_pixels(pixels: np.ndarray, quality: int) -> bytes:
-    """Pixels as a packed sample with the coefficients that libjpeg's compressor gives them, without making a JPEG.
-
-    Args:
-        pixels: uint8 (height, width, 4): red, green, blue and a byte that is ignored, as Pillow keeps RGB images
-            (its raw mode "RGBX").
-        quality: 1 to 100, libjpeg's scale. Chroma is 4:2:0.
-
-    Raises:
-        CorruptSampleError: more than 2^26 pixels.
-        DailyMAEError: `quality` or a side (1 to 65500) is out of range, or the array is of another kind.
-    """
-    pixels = _four_bytes(pixels)
-    height, width = pixels.shape[:2]
-    written, capacity = ctypes.c_uint64(), pixels.size // 6 + 4096
-    while True:
-        out = np.empty(capacity, np.uint8)
-        status = _library().dmae_pack_pixels(
-            pixels.ctypes.data, height, width, quality, out.ctypes.data, capacity, ctypes.byref(written)
-        )
-        if status != NO_SPACE:
-            check_status(status, f"{width} x {height} pixels at quality {quality}")
-            return out[: written.value].tobytes()
-        capacity = written.value
-
-
-def resize_bicubic(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """What Pillow's `resize((width, height), BICUBIC)` gives, byte for byte, in a fraction of its time.
-
-    Where the two sides are scaled very differently Pillow may take columns first, and bytes then differ by rounding.
-
-    Args:
-        pixels: uint8 (height, width, 4), any four channels.
-        size: (width, height) of the result, as Pillow has it.
-
-    Returns:
-        uint8 (size[1], size[0], 4).
-
-    Raises:
-        DailyMAEError: a side is not positive, or the array is of another kind.
-    """
-    pixels = _four_bytes(pixels)
-    height, width = pixels.shape[:2]
-    out = np.empty((size[1], size[0], 4), np.uint8)
-    status = _library().dmae_resize_bicubic(pixels.ctypes.data, height, width, out.ctypes.data, size[1], size[0])
-    check_status(status, f"{width} x {height} pixels to {size[0]} x {size[1]}")
-    return out
-
-
-def scale_down_jpeg(data: bytes, size: tuple[int, int], denominator: int) -> np.ndarray | None:
-    """A JPEG decoded and resized in one go: the pixels of Pillow's `draft` to 1 / denominator of its size and of its
-    `resize(size, BICUBIC)`.
-
-    Args:
-        data: a JPEG of gray or YCbCr.
-        size: (width, height) of the result, as stored: the EXIF orientation is not applied.
-        denominator: 1, 2, 4 or 8.
-
-    Returns:
-        uint8 (size[1], size[0], 4): red, green, blue, padding; None where the JPEG is of another colour or anything is
-        wrong with it, so that Pillow should be asked.
-
-    Raises:
-        DailyMAEError: a side is not positive, or the denominator is none of the four.
-    """
-    out = np.empty((size[1], size[0], 4), np.uint8)
-    status = _library().dmae_jpeg_scale_down(data, len(data), denominator, out.ctypes.data, size[1], size[0])
-    if status == UNSUPPORTED:
-        return None
-    check_status(status, f"JPEG of {len(data)} bytes to {size[0]} x {size[1]} at 1/{denominator}")
-    return out
+def pack_jpeg(data: bytes, sums: Any = None) -> bytes:
+    """The coefficients of a JPEG as a packed sample (docs/packed-dct.md), upright. Measures and raises as
+    `restart_jpeg` does."""
+    return _convert(_library().dmae_pack_jpeg, data, (sums,), 2 * len(data) + 4096, "JPEG")
 
 
 def unpack_to_jpeg(data: bytes, interval: int = 0) -> bytes:

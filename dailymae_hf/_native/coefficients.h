@@ -28,15 +28,12 @@ static inline int32_t dmae_block_count(int32_t side, int factor, int largest) {
     return (int32_t)(((int64_t)side * factor + 8 * largest - 1) / (8 * largest));
 }
 
-extern const uint8_t dmae_zigzag[64]; /* zigzag position -> natural order */
-
-/* The AC coefficients of a block that are not zero, as bits in zigzag order. */
-static inline uint64_t dmae_nonzero(const int16_t *block) {
-    uint64_t bits = 0;
-    for (int k = 1; k < 64; k++)
-        bits |= (uint64_t)(block[dmae_zigzag[k]] != 0) << k;
-    return bits;
-}
+/* Natural order by zigzag position. */
+#define DMAE_ZIGZAG                                                                                                    \
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48,                                    \
+    41, 34, 27, 20, 13, 6, 7, 14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23,                              \
+    30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63
+static const uint8_t dmae_zigzag[64] = {DMAE_ZIGZAG};
 
 /* Fills in blocks_w and blocks_h and allocates blocks, not yet set, for the h, v that are. */
 int dmae_coefficients_allocate(dmae_coefficients *image);

@@ -89,17 +89,19 @@ DMAE_API int32_t dmae_jpeg_read_facts(const uint8_t *src, uint64_t size, dmae_jp
  * orientation asks. A JPEG result is baseline, with a restart marker after every `restart_mcus` MCUs (0: chosen for
  * the image) and Huffman tables made for it; quantisation tables and the meaning of the components stay; EXIF, ICC
  * and comments go. *written: size of the result, also when `capacity` is too small for it (DMAE_NO_SPACE).
- * DMAE_UNSUPPORTED: cannot be done without loss (dmae_jpeg_facts.lossless says so beforehand). */
-DMAE_API int32_t dmae_transcode_jpeg(const uint8_t *src, uint64_t size, int32_t restart_mcus, uint8_t *dst,
-                                     uint64_t capacity, uint64_t *written);
-DMAE_API int32_t dmae_pack_jpeg(const uint8_t *src, uint64_t size, uint8_t *dst, uint64_t capacity, uint64_t *written);
+ * DMAE_UNSUPPORTED: cannot be done without loss (dmae_jpeg_facts.lossless says so beforehand). `sums`: NULL, or where
+ * dmae_pixel_sums of the decoded image go; it is set where the result fits. */
+DMAE_API int32_t dmae_transcode_jpeg(const uint8_t *src, uint64_t size, int32_t restart_mcus, uint64_t *sums,
+                                     uint8_t *dst, uint64_t capacity, uint64_t *written);
+DMAE_API int32_t dmae_pack_jpeg(const uint8_t *src, uint64_t size, uint64_t *sums, uint8_t *dst, uint64_t capacity,
+                                uint64_t *written);
 DMAE_API int32_t dmae_unpack_to_jpeg(const uint8_t *src, uint64_t size, int32_t restart_mcus, uint8_t *dst,
                                      uint64_t capacity, uint64_t *written);
 
 /* Contiguous pixels of four bytes (red, green, blue, padding) as the packed sample of the JPEG that libjpeg makes of
  * them at `quality` (1 to 100), with 4:2:0 chroma and its slow integer DCT: the same coefficients. */
-DMAE_API int32_t dmae_pack_pixels(const uint8_t *rgbx, int32_t height, int32_t width, int32_t quality, uint8_t *dst,
-                                  uint64_t capacity, uint64_t *written);
+DMAE_API int32_t dmae_pack_pixels(const uint8_t *rgbx, int32_t height, int32_t width, int32_t quality, int32_t simd,
+                                  uint8_t *dst, uint64_t capacity, uint64_t *written);
 
 /* Pillow's resize(BICUBIC) of contiguous pixels of four bytes, byte for byte. */
 DMAE_API int32_t dmae_resize_bicubic(const uint8_t *src, int32_t height, int32_t width, uint8_t *dst,
@@ -108,8 +110,15 @@ DMAE_API int32_t dmae_resize_bicubic(const uint8_t *src, int32_t height, int32_t
 /* A JPEG decoded as Pillow decodes it, by libjpeg at 1/denominator (1, 2, 4 or 8) of its size, and resized as
  * dmae_resize_bicubic does, without turning it upright. DMAE_UNSUPPORTED: of another colour than gray and YCbCr, or
  * libjpeg finds anything wrong with it; a caller then asks another decoder. */
-DMAE_API int32_t dmae_jpeg_scale_down(const uint8_t *src, uint64_t size, int32_t denominator, uint8_t *dst,
-                                      int32_t out_height, int32_t out_width);
+DMAE_API int32_t dmae_jpeg_pixels(const uint8_t *src, uint64_t size, int32_t denominator, uint8_t *dst,
+                                  int32_t out_height, int32_t out_width);
+
+/* A PNG's inflated rows of 8-bit RGB, height * (1 + 3 * width) bytes, as pixels of four bytes. DMAE_CORRUPT: a row has
+ * a filter that there is not. */
+DMAE_API int32_t dmae_png_pixels(const uint8_t *rows, int32_t height, int32_t width, uint8_t *dst);
+
+/* Sums of the values of `count` pixels of four bytes, then of their squares, each of red, green and blue. */
+DMAE_API void dmae_pixel_sums(const uint8_t *rgbx, uint64_t count, uint64_t sums[6]);
 
 /* The DMAE_SIMD_* level that this machine would use under `cap`. */
 DMAE_API int32_t dmae_simd_level(int32_t cap);

@@ -14,23 +14,24 @@ validation files that went through different steps):
   antialiasing (support widened by the factor). A JPEG at least four times too large is first decoded at 1/2, 1/4 or
   1/8 scale by libjpeg, never below twice the final size.
 - **Compressed** by libjpeg-turbo at `quality`, 4:2:0 chroma, or kept raw. In mode dct too the coefficients are those of
-  that JPEG, though none is made (`codec.pack_pixels`).
+  that JPEG, though none is made (`_native.pixels`).
 """
 
 import io
 import warnings
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from dailymae_hf._native import codec
+from dailymae_hf._native import codec, pixels
 from dailymae_hf.data.image_fault import images_fault
 from dailymae_hf.data.modes import MODES
 from dailymae_hf.data.modes.storage_mode import StorageMode
 from dailymae_hf.data.pixel_statistics import Moments, image_hash, image_moments
 from dailymae_hf.data.pixels import Pixels
+from dailymae_hf.data.png import read_png
 from dailymae_hf.data.sixteen_bit import load_rounded, to_eight_bits
 from dailymae_hf.data.sources.image_source import StoredImage, read_image
 from dailymae_hf.errors import CorruptSampleError, RecipeError
@@ -139,42 +140,54 @@ def _encode(data: bytes, index: int, options: EncodeOptions, content_hash: int |
         carried = _carry_over(data, index, options, content_hash)
         if carried is not None:
             return carried
-    pixels = _scale_down_jpeg(data, options)
-    if pixels is None:
-        with images_fault():
-            rgb, final = _decode(data, options)
-        pixels = Pixels(rgb)
-        if rgb.size != final:
-            pixels = Pixels(codec.resize_bicubic(pixels.array, final))
-    width, height = pixels.width, pixels.height
+    image = _decode(data, options)
+    width, height = image.width, image.height
     if max(width, height) > _MAX_SIDE:
         raise CorruptSampleError(f"{width}x{height} pixels: a side of over {_MAX_SIDE} needs max_resolution")
-    moments = None if content_hash is None else image_moments(pixels.image, content_hash)
+    moments = None
+    if content_hash is not None:
+        moments = image_moments(content_hash, width * height, pixels.pixel_sums(image.array))
     mode = options.mode_of(index, width * height * 3)
-    return Encoded(mode.number, width, height, mode.from_pixels(pixels, options.quality), False, moments)
+    return Encoded(mode.number, width, height, mode.from_pixels(image, options.quality), False, moments)
 
 
-def _scale_down_jpeg(data: bytes, options: EncodeOptions) -> Pixels | None:
-    """What `_decode` and the resize make of a JPEG that is too large, without a stop on the way; None where Pillow has
-    to decode it: it is small enough, turned, of rare colours, or has faults that Pillow may forgive."""
-    if options.max_resolution is None or not data.startswith(_JPEG_START):
-        return None
-    if any(data.find(mark, 0, _FRONT) >= 0 for mark in _PILLOWS_OWN):
+def _decode(data: bytes, options: EncodeOptions) -> Pixels:
+    """Upright, at its final size."""
+    image = _decode_jpeg(data, options.max_resolution)
+    if image is None:
+        final = None
+        array = read_png(data, _MOST_PIXELS)
+        if array is not None:
+            image = Pixels(array)
+            final = _final_size((image.width, image.height), options.max_resolution)
+        else:
+            with images_fault():
+                rgb, final = _decode_with_pillow(data, options)
+            image = Pixels(rgb)
+        if (image.width, image.height) != final:
+            image = Pixels(pixels.resize_bicubic(image.array, final))
+    return image
+
+
+def _decode_jpeg(data: bytes, max_resolution: int | None) -> Pixels | None:
+    """What `_decode_with_pillow` and the resize make of a JPEG, without a stop on the way; None where Pillow has to
+    decode it: it is turned, of rare colours, or has faults that Pillow may forgive."""
+    if not data.startswith(_JPEG_START) or any(data.find(mark, 0, _FRONT) >= 0 for mark in _PILLOWS_OWN):
         return None
     try:
         header = codec.jpeg_header(data)
     except CorruptSampleError:
         return None
     size = header.width, header.height
-    final = _final_size(size, options.max_resolution)
-    if size == final or header.orientation != 1 or header.width * header.height > _MOST_PIXELS:
+    final = _final_size(size, max_resolution)
+    if header.orientation != 1 or header.width * header.height > _MOST_PIXELS:
         return None
     reduction = min(size[0] // (2 * final[0]), size[1] // (2 * final[1]))
-    scaled = codec.scale_down_jpeg(data, final, next((whole for whole in (8, 4, 2) if reduction >= whole), 1))
+    scaled = pixels.jpeg_pixels(data, final, next((whole for whole in (8, 4, 2) if reduction >= whole), 1))
     return None if scaled is None else Pixels(scaled)
 
 
-def _decode(data: bytes, options: EncodeOptions) -> tuple[Image.Image, tuple[int, int]]:
+def _decode_with_pillow(data: bytes, options: EncodeOptions) -> tuple[Image.Image, tuple[int, int]]:
     """Upright RGB, for a JPEG perhaps already smaller than the file's image, and the size to scale it to."""
     image = Image.open(io.BytesIO(data))
     if image.format == "JPEG":
@@ -209,13 +222,11 @@ def _carry_over(data: bytes, index: int, options: EncodeOptions, content_hash: i
         elif options.max_resolution is not None and max(width, height) > options.max_resolution:
             why_not = f"{width}x{height} pixels are more than max_resolution {options.max_resolution}"
         if not why_not:
-            stored = mode.from_jpeg(data)
+            sums: Any = None if content_hash is None else codec.new_sums()
+            stored = mode.from_jpeg(data, sums)
             if stored is None:
                 return None
-            moments = None
-            if content_hash is not None:
-                with images_fault():
-                    moments = image_moments(to_rgb(Image.open(io.BytesIO(data))), content_hash)
+            moments = None if content_hash is None else image_moments(content_hash, width * height, sums)
             return Encoded(mode.number, width, height, stored, True, moments)
     except CorruptSampleError as error:
         why_not = str(error)  # Pillow may still read it: some of the world's JPEGs have a few bytes too many

@@ -10,13 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
-from PIL import Image
-
 _HASHES = 1 << 32
 # A hash's choice is never exact: 4,480 expected images are over 4,096 but once in a billion sets.
 _EXPECTED = 4480
-_LEVELS = np.arange(256, dtype=np.int64)
 
 
 class Moments(NamedTuple):
@@ -33,11 +29,9 @@ def image_hash(data: bytes) -> int:
     return zlib.crc32(data)
 
 
-def image_moments(rgb: Image.Image, content_hash: int) -> Moments:
-    """The moments of an RGB image."""
-    histogram = np.array(rgb.histogram(), dtype=np.int64).reshape(3, 256)
-    totals, squares = histogram @ _LEVELS, histogram @ _LEVELS**2
-    return Moments(content_hash, rgb.width * rgb.height, tuple(totals.tolist()), tuple(squares.tolist()))
+def image_moments(content_hash: int, pixels: int, sums: Sequence[int]) -> Moments:
+    """The moments of an image of so many pixels with these sums (`_native.codec.new_sums`)."""
+    return Moments(content_hash, pixels, tuple(sums[:3]), tuple(sums[3:]))
 
 
 def hash_limit(images: int) -> int:

@@ -370,7 +370,7 @@ def test_an_interrupt_is_not_a_broken_image(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(Image, "open", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        encode_image(encoded(Image.fromarray(COLOURS), "PNG"), 0, RAW)
+        encode_image(encoded(Image.fromarray(COLOURS), "BMP"), 0, RAW)
 
 
 def test_moments_are_those_of_the_pixels(photographs: list[tuple[str, Image.Image]]) -> None:

@@ -68,8 +68,14 @@ typedef int32_t conversion(const uint8_t *, uint64_t, int32_t, uint8_t *, uint64
 
 static int32_t pack(const uint8_t *src, uint64_t size, int32_t unused, uint8_t *dst, uint64_t capacity,
                     uint64_t *written) {
+    uint64_t sums[6];
     (void)unused;
-    return dmae_pack_jpeg(src, size, dst, capacity, written);
+    return dmae_pack_jpeg(src, size, sums, dst, capacity, written);
+}
+
+static int32_t transcode(const uint8_t *src, uint64_t size, int32_t interval, uint8_t *dst, uint64_t capacity,
+                         uint64_t *written) {
+    return dmae_transcode_jpeg(src, size, interval, NULL, dst, capacity, written);
 }
 
 /* Converts into a buffer that is too small at first, as a caller may; *result is the caller's to free. */
@@ -98,7 +104,7 @@ static void convert_both(settings *s, const uint8_t *data, size_t size, int32_t 
     static uint8_t first[3 * LARGEST_OUTPUT * LARGEST_OUTPUT], second[sizeof first];
     uint8_t *jpeg, *packed;
     uint64_t jpeg_size = 0, packed_size = 0;
-    const int32_t a = convert(dmae_transcode_jpeg, data, size, interval, &jpeg, &jpeg_size);
+    const int32_t a = convert(transcode, data, size, interval, &jpeg, &jpeg_size);
     const int32_t b = convert(pack, data, size, 0, &packed, &packed_size);
     dmae_jpeg_header header;
     if (a == DMAE_OK && b == DMAE_OK && dmae_jpeg_read_header(jpeg, jpeg_size, &header) == DMAE_OK) {

@@ -292,7 +292,7 @@ def test_a_buffer_that_is_too_small_is_not_overrun(photographs):
     """The size needed is reported, and not a byte is written past the capacity."""
     jpeg = encode_jpeg(photographs[0][1].resize((128, 96)))
     library = codec._library()
-    for convert, options in ((library.dmae_transcode_jpeg, (2,)), (library.dmae_pack_jpeg, ())):
+    for convert, options in ((library.dmae_transcode_jpeg, (2, None)), (library.dmae_pack_jpeg, (None,))):
         needed = ctypes.c_uint64()
         for capacity in (0, 1, 100, 3000):
             out = ctypes.create_string_buffer(b"\xa5" * 8192, 8192)

@@ -26,80 +26,9 @@ static void put(sink *s, uint32_t value, size_t bytes) {
     s->size += bytes;
 }
 
-/* One block, sorted out. */
-typedef struct block {
-    uint64_t bitmap;
-    int16_t value[64];              /* AC coefficients that are not zero, in zigzag order */
-    int count, longs, wide, length; /* length: bytes of the bitmap */
-    uint8_t header;
-} block;
-
-static void read_block(const int16_t *coefficients, block *b) {
-    int needed = 0; /* values up to the last that is no nibble */
-    b->bitmap = dmae_nonzero(coefficients);
-    b->count = b->wide = b->length = 0;
-    for (uint64_t bits = b->bitmap; bits; bits &= bits - 1) {
-        const int k = __builtin_ctzll(bits), value = coefficients[dmae_zigzag[k]];
-        b->value[b->count++] = (int16_t)value;
-        b->length = k / 8 + 1;
-        if (value < -8 || value > 8)
-            needed = b->count;
-        b->wide |= value < -128 || value > 127;
-    }
-    int code = 0;
-    while (dmae_long_counts[code] < needed)
-        code++;
-    b->longs = dmae_long_counts[code] < b->count ? dmae_long_counts[code] : b->count;
-    b->header = (uint8_t)(code << 4 | b->length);
-    b->bitmap |= (uint64_t)b->wide;
-    b->value[b->count] = 1; /* what the high half of an odd last nibble says: 0 */
-}
-
-static uint8_t *add_values(uint8_t *to, const block *b) {
-    for (int i = 0; i < b->longs; i++)
-        *to++ = (uint8_t)b->value[i];
-    for (int i = 0; i < b->longs && b->wide; i++)
-        *to++ = (uint8_t)((uint16_t)b->value[i] >> 8);
-    for (int i = b->longs; i < b->count; i += 2) {
-        const int low = b->value[i], high = b->value[i + 1];
-        *to++ = (uint8_t)(((low - (low > 0)) & 15) | ((high - (high > 0)) & 15) << 4);
-    }
-    return to;
-}
-
-/* Returns what stands in the row's table of group sizes. */
-static uint32_t put_group(sink *s, const int16_t *coefficients, int blocks) {
-    block b[DMAE_GROUP_BLOCKS];
-    uint8_t bytes[DMAE_GROUP_MAX_BYTES], *to = bytes;
-    int low = INT16_MAX, high = INT16_MIN;
-    for (int i = 0; i < blocks; i++) {
-        const int dc = coefficients[64 * i];
-        read_block(coefficients + 64 * i, &b[i]);
-        low = dc < low ? dc : low;
-        high = dc > high ? dc : high;
-        *to++ = b[i].header;
-    }
-    const int wide_dc = high - low > 255;
-    if (!wide_dc) {
-        *to++ = (uint8_t)low;
-        *to++ = (uint8_t)((uint16_t)low >> 8);
-    }
-    for (int i = 0; i < blocks; i++) {
-        const int dc = coefficients[64 * i];
-        *to++ = (uint8_t)(wide_dc ? dc : dc - low);
-        if (wide_dc)
-            *to++ = (uint8_t)((uint16_t)dc >> 8);
-    }
-    for (int i = 0; i < blocks; i++)
-        for (int k = 0; k < b[i].length; k++)
-            *to++ = (uint8_t)(b[i].bitmap >> 8 * k);
-    for (int i = 0; i < blocks; i++)
-        to = add_values(to, &b[i]);
-    put_bytes(s, bytes, (size_t)(to - bytes));
-    return (uint32_t)(to - bytes) | (wide_dc ? DMAE_GROUP_WIDE_DC : 0);
-}
-
-static void put_rows(sink *s, const dmae_component *c, uint64_t offsets) {
+static void put_rows(sink *s, const dmae_component *c, uint64_t offsets, int simd) {
+    dmae_pack_group *pack = dmae_target_for(simd)->pack_group;
+    uint8_t group[DMAE_GROUP_MAX_BYTES + DMAE_GROUP_SLACK];
     int32_t groups = (c->blocks_w + DMAE_GROUP_BLOCKS - 1) / DMAE_GROUP_BLOCKS;
     for (int32_t y = 0; y < c->blocks_h; y++) {
         const int16_t *row = c->blocks + (size_t)y * (size_t)c->blocks_w * 64;
@@ -109,7 +38,8 @@ static void put_rows(sink *s, const dmae_component *c, uint64_t offsets) {
             put(s, 0, 2);
         for (int32_t g = 0; g < groups; g++) {
             int32_t first = g * DMAE_GROUP_BLOCKS, left = c->blocks_w - first;
-            uint32_t size = put_group(s, row + 64 * first, left < DMAE_GROUP_BLOCKS ? left : DMAE_GROUP_BLOCKS);
+            uint32_t size = pack(row + 64 * first, left < DMAE_GROUP_BLOCKS ? left : DMAE_GROUP_BLOCKS, group);
+            put_bytes(s, group, size & ~(uint32_t)DMAE_GROUP_WIDE_DC);
             put_at(s, sizes + 2 * (uint64_t)g, size, 2);
         }
     }
@@ -129,7 +59,8 @@ static void put_tables(sink *s, const dmae_coefficients *image, const int table_
     }
 }
 
-int dmae_coefficients_pack(const dmae_coefficients *image, uint8_t *dst, uint64_t capacity, uint64_t *written) {
+int dmae_coefficients_pack(const dmae_coefficients *image, int simd, uint8_t *dst, uint64_t capacity,
+                           uint64_t *written) {
     sink s = {dst, capacity, 0};
     int table_of[3], tables = 0;
     for (int i = 0; i < image->count; i++) {
@@ -160,7 +91,7 @@ int dmae_coefficients_pack(const dmae_coefficients *image, uint8_t *dst, uint64_
             put(&s, 0, 4);
     }
     for (int i = 0; i < image->count; i++)
-        put_rows(&s, &image->component[i], offsets[i]);
+        put_rows(&s, &image->component[i], offsets[i], simd);
     *written = s.size;
     if (s.size > UINT32_MAX)
         return DMAE_UNSUPPORTED; /* row offsets have 32 bits */

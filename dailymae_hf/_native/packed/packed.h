@@ -169,9 +169,24 @@ DMAE_INLINE int dmae_unpack_row_with(dmae_expand *expand, dmae_count *count_bits
  * vector order. */
 typedef int dmae_unpack_row(const dmae_packed_row *row, int32_t first, int32_t count, int16_t *out, uint64_t *bitmaps);
 
+/* A block's AC coefficients that are not zero, in zigzag order. */
+typedef struct dmae_sorted {
+    uint64_t bitmap;    /* where they are; bit 0 is clear */
+    int count, needed;  /* needed: values up to the last that is no nibble */
+    int wide;           /* whether one of them takes two bytes */
+    int16_t value[128]; /* those behind `count` mean nothing, and may be read */
+} dmae_sorted;
+
+typedef void dmae_sort_block(const int16_t *coefficients, dmae_sorted *out);
+
+/* Writes a group of up to eight blocks to `to`, which has DMAE_GROUP_SLACK bytes more than it can take; returns what
+ * stands in the row's table of group sizes. */
+typedef uint32_t dmae_pack_group(const int16_t *coefficients, int blocks, uint8_t *to);
+
 /* Whole images, for writers and converters. *written: the bytes that the result has or would need (DMAE_NO_SPACE when
  * `capacity` is less). `image` is freed where unpacking fails. */
-int dmae_coefficients_pack(const dmae_coefficients *image, uint8_t *dst, uint64_t capacity, uint64_t *written);
+int dmae_coefficients_pack(const dmae_coefficients *image, int simd, uint8_t *dst, uint64_t capacity,
+                           uint64_t *written);
 int dmae_coefficients_unpack(const uint8_t *src, uint64_t size, dmae_coefficients *image);
 
 /* dmae_packed_planes for tests and measurements: region = x0, y0, x1, y1; the planes lie in this thread's scratch

@@ -25,6 +25,8 @@ struct dmae_target {
     /* Writers. */
     dmae_bicubic_across *bicubic_across;
     dmae_bicubic_down *bicubic_down;
+    dmae_sort_block *sort_block;
+    dmae_pack_group *pack_group;
     dmae_compress *compress;
 };
 

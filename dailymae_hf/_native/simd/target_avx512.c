@@ -15,29 +15,20 @@ DMAE_TARGET_BEGIN(FEATURES)
 #include "simd/v512.h"
 
 #include "packed/idct-inl.h"
+#include "packed/sort_compress-inl.h"
 #include "packed/unpack_expand-inl.h"
+#include "packed/pack_group-inl.h"
 #include "resize/bicubic-inl.h"
 #include "resize/resample-inl.h"
 #include "resize/weights-inl.h"
+#include "transcode/forward-inl.h"
 #include "transcode/compress-inl.h"
 
 DMAE_TARGET_END
 
-static int is_supported(void) {
-    return DMAE_TARGET_IS_SUPPORTED(FEATURES);
-}
-
-static const dmae_target target = {.level = DMAE_SIMD_AVX512,
-                                   .is_supported = is_supported,
-                                   .unpack = unpack_row,
-                                   .idct = {[8] = idct8, [4] = idct4, [2] = idct2},
-                                   .coefficient_order = dmae_zigzag_to_vector,
-                                   .blocks_side_by_side = 1,
-                                   .resampler = &resample,
-                                   .fill_weights = weights_fill,
-                                   .bicubic_across = bicubic_across,
-                                   .bicubic_down = bicubic_down,
-                                   .compress = compress};
+#define IS_SUPPORTED DMAE_TARGET_IS_SUPPORTED(FEATURES)
+#define LEVEL DMAE_SIMD_AVX512
+#include "simd/target-inl.h"
 const dmae_target *const dmae_target_avx512 = &target;
 
 #else

@@ -17,6 +17,7 @@ typedef __m256i v_reg;
 #define v_splat32(x) _mm256_set1_epi32(x)
 #define v_repeat32(a, b, c, d) _mm256_setr_epi32(a, b, c, d, a, b, c, d)
 #define v_xor _mm256_xor_si256
+#define v_and _mm256_and_si256
 #define v_add16 _mm256_add_epi16
 #define v_adds16 _mm256_adds_epi16
 #define v_subs16 _mm256_subs_epi16
@@ -25,6 +26,9 @@ typedef __m256i v_reg;
 #define v_sra16(v, n) _mm256_srai_epi16(v, n)
 #define v_sra32(v, n) _mm256_srai_epi32(v, n)
 #define v_sll32(v, n) _mm256_slli_epi32(v, n)
+#define v_srl16(v, n) _mm256_srli_epi16(v, n)
+#define v_abs16 _mm256_abs_epi16
+#define v_mulhi_u16 _mm256_mulhi_epu16
 #define v_mullo16 _mm256_mullo_epi16
 #define v_mulhrs16 _mm256_mulhrs_epi16
 #define v_madd8 _mm256_maddubs_epi16
@@ -35,6 +39,11 @@ typedef __m256i v_reg;
 #define v_narrow16(v) _mm256_permute4x64_epi64(_mm256_packs_epi16(v, v), 0x08)
 #define v_zip_low8 _mm256_unpacklo_epi8
 #define v_zip_high8 _mm256_unpackhi_epi8
+#define v_zip_low16 _mm256_unpacklo_epi16
+#define v_zip_high16 _mm256_unpackhi_epi16
+#define v_widen_load_u8(p) _mm256_cvtepu8_epi16(v_lane_load(p))
+#define v_in_order32(v) _mm256_permutevar8x32_epi32(v, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
+#define v_in_order64(v) _mm256_permute4x64_epi64(v, 0xd8)
 #define v_zip_low64 _mm256_unpacklo_epi64
 #define v_element32(v, k) _mm256_shuffle_epi32(v, (k) * 0x55)
 #define v_lane_store_wide(p, v) v_store(p, _mm256_cvtepi8_epi16(v))
@@ -52,18 +61,23 @@ static inline void v_load_blocks(const int16_t *blocks, v_reg lane[4]) {
         lane[k] = v_load_two(blocks + 8 * k, blocks + 64 + 8 * k);
 }
 
+static inline void v_store_lanes(int16_t *p, int step, v_reg v) {
+    v_lane_store(p, _mm256_castsi256_si128(v));
+    v_lane_store(p + step, _mm256_extracti128_si256(v, 1));
+}
+
 /* Each lane: a row of a block, then the row below, both as pixels 0, 1, 2, 3, 7, 6, 5, 4. */
 static inline void v_store_rows8(v_reg rows, uint8_t *dst, ptrdiff_t stride) {
     const v_lane in_order = _mm_setr_epi8(0, 1, 2, 3, 7, 6, 5, 4, 8, 9, 10, 11, 15, 14, 13, 12);
     rows = _mm256_shuffle_epi8(rows, _mm256_broadcastsi128_si256(in_order));
-    rows = _mm256_permute4x64_epi64(rows, 0xd8);
+    rows = v_in_order64(rows);
     v_lane_store(dst, _mm256_castsi256_si128(rows));
     v_lane_store(dst + stride, _mm256_extracti128_si256(rows, 1));
 }
 
 /* Each lane: four rows of four pixels. */
 static inline void v_store_rows4(v_reg rows, uint8_t *dst, ptrdiff_t stride) {
-    rows = _mm256_permutevar8x32_epi32(rows, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    rows = v_in_order32(rows);
     const v_lane upper = _mm256_castsi256_si128(rows), lower = _mm256_extracti128_si256(rows, 1);
     _mm_storel_epi64((__m128i *)dst, upper);
     _mm_storel_epi64((__m128i *)(dst + stride), _mm_unpackhi_epi64(upper, upper));

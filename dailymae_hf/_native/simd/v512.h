@@ -1,10 +1,10 @@
 /* Registers of four lanes: AVX-512 with VBMI, VBMI2 and VNNI. The vocabulary is described in v128.h. Here bytes move
  * freely in the whole register, and there is more:
- *   v_or, v_and;   v_sll16(v, n): shift to the left;   v_select(bits, a, b): bits of a where set, else of b
+ *   v_or;   v_sll16(v, n): shift to the left;   v_select(bits, a, b): bits of a where set, else of b
  *   v_look_up(table, index)            lane by lane;   v_permute8(index, v): bytes of the whole register
  *   v_expand8(mask, v)                 the first bytes of v at the set bits, else 0;   v_expand8_over(v0, mask, v):
  * else v0 v_widen_low_s8, v_widen_high_s8, v_widen_low_u8, v_widen_high_u8   a half's bytes as 16 bits;
- * v_widen_load_u8(p) v_sign8                            each byte's sign in all of its bits */
+ * v_sign8                            each byte's sign in all of its bits */
 #include "simd/lane.h"
 
 typedef __m512i v_reg;
@@ -35,6 +35,9 @@ typedef __m512i v_reg;
 #define v_sra32(v, n) _mm512_srai_epi32(v, n)
 #define v_sll32(v, n) _mm512_slli_epi32(v, n)
 #define v_sll16(v, n) _mm512_slli_epi16(v, n)
+#define v_srl16(v, n) _mm512_srli_epi16(v, n)
+#define v_abs16 _mm512_abs_epi16
+#define v_mulhi_u16 _mm512_mulhi_epu16
 #define v_mullo16 _mm512_mullo_epi16
 #define v_mulhrs16 _mm512_mulhrs_epi16
 #define v_madd8 _mm512_maddubs_epi16
@@ -45,6 +48,11 @@ typedef __m512i v_reg;
 #define v_narrow16(v) _mm512_cvtsepi16_epi8(v)
 #define v_zip_low8 _mm512_unpacklo_epi8
 #define v_zip_high8 _mm512_unpackhi_epi8
+#define v_zip_low16 _mm512_unpacklo_epi16
+#define v_zip_high16 _mm512_unpackhi_epi16
+#define v_in_order32(v)                                                                                                \
+    _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), v)
+#define v_in_order64(v) _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), v)
 #define v_zip_low64 _mm512_unpacklo_epi64
 #define v_element32(v, k) _mm512_shuffle_epi32(v, (k) * 0x55)
 #define v_look_up _mm512_shuffle_epi8
@@ -73,6 +81,13 @@ static inline void v_load_blocks(const int16_t *blocks, v_reg lane[4]) {
     lane[3] = _mm512_shuffle_i32x4(ab_high, cd_high, 0xdd);
 }
 
+static inline void v_store_lanes(int16_t *p, int step, v_reg v) {
+    v_lane_store(p, _mm512_castsi512_si128(v));
+    v_lane_store(p + step, _mm512_extracti32x4_epi32(v, 1));
+    v_lane_store(p + 2 * step, _mm512_extracti32x4_epi32(v, 2));
+    v_lane_store(p + 3 * step, _mm512_extracti32x4_epi32(v, 3));
+}
+
 /* Each lane: a row of a block, then the row below, both as pixels 0, 1, 2, 3, 7, 6, 5, 4. */
 #define V_BLOCK_ROW(at) at, at + 1, at + 2, at + 3, at + 7, at + 6, at + 5, at + 4
 static inline void v_store_rows8(v_reg rows, uint8_t *dst, ptrdiff_t stride) {
@@ -86,7 +101,7 @@ static inline void v_store_rows8(v_reg rows, uint8_t *dst, ptrdiff_t stride) {
 
 /* Each lane: four rows of four pixels. */
 static inline void v_store_rows4(v_reg rows, uint8_t *dst, ptrdiff_t stride) {
-    rows = _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), rows);
+    rows = v_in_order32(rows);
     v_lane_store(dst, _mm512_castsi512_si128(rows));
     v_lane_store(dst + stride, _mm512_extracti32x4_epi32(rows, 1));
     v_lane_store(dst + 2 * stride, _mm512_extracti32x4_epi32(rows, 2));

@@ -1,6 +1,5 @@
 /* Pixels -> coefficients: what libjpeg's compressor makes of 8-bit RGB with 4:2:0 chroma and its slow integer DCT, bit
- * for bit, without the entropy coding that a packed sample does not have. Loops run over blocks side by side, for
- * compilers to vectorise. */
+ * for bit, without the entropy coding that a packed sample does not have. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,11 +23,11 @@ static void divide_by(const uint16_t quant[64], dmae_divisor *out) {
         }
         out->add[k] = (uint16_t)add;
         out->factor[k] = (uint16_t)factor;
-        out->shift[k] = (uint8_t)(16 + bits);
+        out->scale[k] = (uint16_t)(1u << (16 - bits)); /* bits is 2 at least */
     }
 }
 
-int dmae_coefficients_compress(const uint8_t *rgbx, int32_t height, int32_t width, int quality,
+int dmae_coefficients_compress(const uint8_t *rgbx, int32_t height, int32_t width, int quality, int simd,
                                dmae_coefficients *image) {
     /* Whole MCUs, and as many blocks as are transformed at once. */
     const size_t stride = ((size_t)width + 8 * DMAE_LANES - 1) / (8 * DMAE_LANES) * (8 * DMAE_LANES);
@@ -53,14 +52,14 @@ int dmae_coefficients_compress(const uint8_t *rgbx, int32_t height, int32_t widt
     memcpy(image->component[2].quant, image->component[1].quant, sizeof image->component[1].quant);
     divide_by(image->component[0].quant, &by[0]);
     divide_by(image->component[1].quant, &by[1]);
-    s.luma = malloc(3 * DMAE_MCU * stride + 8 * DMAE_LANES);
+    s.luma = malloc(3 * DMAE_MCU * stride + DMAE_SLACK);
     if (!s.luma) {
         dmae_coefficients_free(image);
         return DMAE_OUT_OF_MEMORY;
     }
     s.chroma[0] = s.luma + DMAE_MCU * stride;
     s.chroma[1] = s.chroma[0] + DMAE_MCU * stride;
-    dmae_target_for(DMAE_SIMD_AUTO)->compress(rgbx, &s, by, image);
+    dmae_target_for(simd)->compress(rgbx, &s, by, image);
     free(s.luma);
     return DMAE_OK;
 }

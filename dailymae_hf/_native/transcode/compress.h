@@ -6,10 +6,9 @@
 
 enum { DMAE_MCU = 16 };
 
-/* Division by 8 * the quantisation factor, rounded, as a multiplication: (value + add) * factor >> shift. */
+/* Division by 8 * the quantisation factor, rounded, as two multiplications: ((value + add) * factor >> 16) * scale >> 16. */
 typedef struct dmae_divisor {
-    uint16_t add[64], factor[64];
-    uint8_t shift[64];
+    uint16_t add[64], factor[64], scale[64];
 } dmae_divisor;
 
 /* A row of 16 x 16 pixel MCUs: planes as wide as whole MCUs. `stride` is luma's; chroma, at full size until it is

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "simd/dispatch.h"
+
 enum { SYMBOLS = 256, LONGEST = 16, DEEPEST = 64 };
 
 typedef struct leaf {
@@ -85,10 +87,10 @@ static int size_of(int value) {
 }
 
 /* Returns whether the block can be said in 8-bit baseline: AC coefficients have at most ten bits. */
-static int count_block(const int16_t *block, uint32_t counts[SYMBOLS]) {
-    int last = 0, largest = 0;
-    for (uint64_t bits = dmae_nonzero(block); bits; bits &= bits - 1) {
-        const int k = __builtin_ctzll(bits), size = size_of(block[dmae_zigzag[k]]);
+static int count_block(const dmae_sorted *b, uint32_t counts[SYMBOLS]) {
+    int last = 0, largest = 0, i = 0;
+    for (uint64_t bits = b->bitmap; bits; bits &= bits - 1) {
+        const int k = __builtin_ctzll(bits), size = size_of(b->value[i++]);
         int run = k - last - 1;
         for (; run > 15; run -= 16)
             counts[0xf0]++;
@@ -101,6 +103,8 @@ static int count_block(const int16_t *block, uint32_t counts[SYMBOLS]) {
 }
 
 int dmae_huffman_count(const dmae_component *c, uint32_t dc[SYMBOLS], uint32_t ac[SYMBOLS]) {
+    dmae_sort_block *sort = dmae_target_for(DMAE_SIMD_AUTO)->sort_block;
+    dmae_sorted sorted;
     int low = 0, high = 0; /* prediction also starts from zero */
     for (int s = 0; s <= 11; s++)
         dc[s]++; /* segments and MCUs order blocks in another way: every difference must have a code */
@@ -109,7 +113,8 @@ int dmae_huffman_count(const dmae_component *c, uint32_t dc[SYMBOLS], uint32_t a
         const int16_t *block = c->blocks + (size_t)y * (size_t)c->blocks_w * 64;
         int previous = 0;
         for (int32_t x = 0; x < c->blocks_w; x++, block += 64) {
-            if (!count_block(block, ac))
+            sort(block, &sorted);
+            if (!count_block(&sorted, ac))
                 return DMAE_CORRUPT;
             dc[size_of(block[0] - previous) & 15]++;
             previous = block[0];

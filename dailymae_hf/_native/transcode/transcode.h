@@ -10,7 +10,7 @@ int dmae_coefficients_read(const uint8_t *src, uint64_t size, int oriented, dmae
 int dmae_coefficients_orient(dmae_coefficients *image, int orientation);
 
 /* Pixels of four bytes (red, green, blue, padding) as libjpeg would compress them at `quality`, with 4:2:0 chroma. */
-int dmae_coefficients_compress(const uint8_t *rgbx, int32_t height, int32_t width, int quality,
+int dmae_coefficients_compress(const uint8_t *rgbx, int32_t height, int32_t width, int quality, int simd,
                                dmae_coefficients *image);
 /* libjpeg's quantisation tables for a quality of 1 to 100, natural order, of luma and of chroma. */
 int dmae_quality_tables(int quality, uint16_t luma[64], uint16_t chroma[64]);
@@ -18,6 +18,9 @@ int dmae_quality_tables(int quality, uint16_t luma[64], uint16_t chroma[64]);
 /* Sets *written to the bytes that the result has or would need (DMAE_NO_SPACE when capacity is less). */
 int dmae_coefficients_write(const dmae_coefficients *image, int restart_mcus, uint8_t *dst, uint64_t capacity,
                             uint64_t *written);
+
+/* dmae_pixel_sums of three planes of `count` values each, one behind the other. */
+void dmae_plane_sums(const uint8_t *planes, uint64_t count, uint64_t sums[6]);
 
 /* Adds a component's symbols to the counts of its two tables; DMAE_CORRUPT: 8-bit baseline has no code for one. */
 int dmae_huffman_count(const dmae_component *c, uint32_t dc[256], uint32_t ac[256]);

@@ -1,6 +1,7 @@
 """Mode jpg: a legal JPEG with restart markers, so that a crop decodes alone."""
 
 import io
+from typing import Any
 
 from dailymae_hf._native import codec
 from dailymae_hf.data.image_fault import images_fault
@@ -21,8 +22,8 @@ class JpgMode(StorageMode):
             pixels.image.save(buffer, "JPEG", quality=quality, subsampling="4:2:0", restart_marker_blocks=_RESTART_MCUS)
         return buffer.getvalue()
 
-    def from_jpeg(self, jpeg: bytes) -> bytes:
-        return codec.restart_jpeg(jpeg)
+    def from_jpeg(self, jpeg: bytes, sums: Any = None) -> bytes:
+        return codec.restart_jpeg(jpeg, sums=sums)
 
     def to_jpeg(self, data: bytes) -> bytes:
         return data

@@ -1,5 +1,5 @@
-/* JPEG -> pixels of a smaller size, for a writer: decoded by libjpeg row by row, each row narrowed while it is still
- * in the cache. The pixels are those of Pillow's decoder and its bicubic resize. */
+/* JPEG -> pixels of its own or of a smaller size, for a writer: decoded by libjpeg row by row, each row narrowed while it
+ * is still in the cache. The pixels are those of Pillow's decoder and its bicubic resize. */
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,9 +56,20 @@ static void read_rows(reader *r, const dmae_bicubic_job *job, uint8_t *strip, ui
     target->bicubic_down(job, dst);
 }
 
+static void read_all(reader *r, uint8_t *dst) {
+    const size_t stride = (size_t)r->jpeg.output_width * DMAE_BICUBIC_CHANNELS;
+    while (r->jpeg.output_scanline < r->jpeg.output_height) {
+        JSAMPROW rows[4];
+        for (size_t i = 0; i < 4; i++)
+            rows[i] = dst + (r->jpeg.output_scanline + i) * stride;
+        jpeg_read_scanlines(&r->jpeg, rows, 4);
+    }
+    jpeg_finish_decompress(&r->jpeg);
+}
+
 /* The frame that calls setjmp owns nothing: what it fills in belongs to its caller. */
-static int scale_down(reader *r, const uint8_t *src, uint64_t size, int denominator, dmae_bicubic_job *job,
-                      uint8_t **strip, uint8_t *dst) {
+static int read_pixels(reader *r, const uint8_t *src, uint64_t size, int denominator, dmae_bicubic_job *job,
+                       uint8_t **strip, uint8_t *dst) {
     if (setjmp(r->escape))
         return DMAE_UNSUPPORTED;
     jpeg_create_decompress(&r->jpeg);
@@ -66,6 +77,10 @@ static int scale_down(reader *r, const uint8_t *src, uint64_t size, int denomina
     if (status != DMAE_OK)
         return status;
     jpeg_start_decompress(&r->jpeg);
+    if ((int32_t)r->jpeg.output_height == job->out_height && (int32_t)r->jpeg.output_width == job->out_width) {
+        read_all(r, dst);
+        return DMAE_OK;
+    }
     status = dmae_bicubic_open(job, (int32_t)r->jpeg.output_height, (int32_t)r->jpeg.output_width, job->out_height,
                                job->out_width);
     if (status != DMAE_OK)
@@ -77,8 +92,8 @@ static int scale_down(reader *r, const uint8_t *src, uint64_t size, int denomina
     return DMAE_OK;
 }
 
-int32_t dmae_jpeg_scale_down(const uint8_t *src, uint64_t size, int32_t denominator, uint8_t *dst, int32_t out_height,
-                             int32_t out_width) {
+int32_t dmae_jpeg_pixels(const uint8_t *src, uint64_t size, int32_t denominator, uint8_t *dst, int32_t out_height,
+                         int32_t out_width) {
     dmae_bicubic_job job = {.out_height = out_height, .out_width = out_width};
     uint8_t *strip = NULL;
     reader r;
@@ -90,7 +105,7 @@ int32_t dmae_jpeg_scale_down(const uint8_t *src, uint64_t size, int32_t denomina
     r.jpeg.err = jpeg_std_error(&r.errors);
     r.errors.error_exit = on_error;
     r.errors.emit_message = on_message;
-    const int status = scale_down(&r, src, size, denominator, &job, &strip, dst);
+    const int status = read_pixels(&r, src, size, denominator, &job, &strip, dst);
     jpeg_destroy_decompress(&r.jpeg);
     free(strip);
     dmae_bicubic_close(&job);
