@@ -12,6 +12,7 @@ from typing import Any, overload
 import torch
 
 from dailymae_hf.errors import RecipeError
+from dailymae_hf.training.quick_muon import QuickMuon
 
 _IN_LAYER = re.compile(r"(?:^|[._])layers?\.\d+\.")
 
@@ -33,6 +34,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         betas: AdamW's.
         eps: AdamW's.
         momentum: Muon's.
+        quick: `QuickMuon` instead of torch's.
 
     Raises:
         RecipeError: the model has no layers, or nothing beside them.
@@ -42,14 +44,20 @@ class MuonWithAdamW(torch.optim.Optimizer):
         self,
         groups: list[dict[str, Any]],
         lr: float,
+        *,
         betas: tuple[float, float] = (0.9, 0.95),
         eps: float = 1e-8,
         momentum: float = 0.95,
+        quick: bool = False,
     ) -> None:
         hidden, others = (_part(groups, wanted) for wanted in (True, False))
         if not hidden or not others:
             raise RecipeError("optim: muon is for models with layers, and parameters beside their matrices")
-        self._muon = torch.optim.Muon(hidden, lr=lr, momentum=momentum, adjust_lr_fn="match_rms_adamw")
+        self._muon: torch.optim.Optimizer
+        if quick:
+            self._muon = QuickMuon(hidden, lr=lr, momentum=momentum)
+        else:
+            self._muon = torch.optim.Muon(hidden, lr=lr, momentum=momentum, adjust_lr_fn="match_rms_adamw")
         self._adamw = torch.optim.AdamW(others, lr=lr, betas=betas, eps=eps, fused=True)
         super().__init__(
             [*self._muon.param_groups, *self._adamw.param_groups], {"lr": lr, "betas": betas, "momentum": momentum}

@@ -151,6 +151,13 @@ def muon(groups: Groups, args: Any) -> torch.optim.Optimizer:
     return MuonWithAdamW(groups, lr=args.learning_rate, betas=betas, eps=args.adam_epsilon)
 
 
+@optimizer("quick_muon")
+def quick_muon(groups: Groups, args: Any) -> torch.optim.Optimizer:
+    """`muon` with a third of its products, for models whose steps take no longer than Muon's own work."""
+    betas = (args.adam_beta1, args.adam_beta2)
+    return MuonWithAdamW(groups, lr=args.learning_rate, betas=betas, eps=args.adam_epsilon, quick=True)
+
+
 def layer_number(name: str, num_layers: int) -> int:
     """Depth of a parameter of a ViT or BEiT classifier: 0 the embeddings, 1..num_layers the blocks, then the head."""
     if ".embeddings." in f".{name}":

@@ -108,7 +108,8 @@ class DailyMAETrainingArguments(TrainingArguments):
     )
     # The stock defaults, declared again: without them mypy cannot tell the types that `__post_init__` assigns.
     optim: str = field(
-        default="adamw_torch_fused", metadata={"help": "Optimizer: 'muon', 'lars', or one of transformers'."}
+        default="adamw_torch_fused",
+        metadata={"help": "Optimizer: 'muon', 'quick_muon', 'lars', or one of transformers'."},
     )
     use_cpu: bool = field(default=False, metadata={"help": "Stay on the CPU. Becomes true where there is no GPU."})
     # The batch size sets the learning rate, so a shorter last batch would be trained with the wrong one.

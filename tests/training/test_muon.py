@@ -86,9 +86,10 @@ def test_steps_are_those_of_the_stock_optimizers(model: DailyMAEForPreTraining):
     torch.testing.assert_close(_weights(model), _weights(other), rtol=0, atol=0)
 
 
-def test_a_saved_state_continues_bit_for_bit(model: DailyMAEForPreTraining):
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_saved_state_continues_bit_for_bit(model: DailyMAEForPreTraining, quick: bool):
     def scheduled(model: nn.Module) -> tuple[MuonWithAdamW, LambdaLR]:
-        optimizer = MuonWithAdamW(_groups(model), lr=RATE)
+        optimizer = MuonWithAdamW(_groups(model), lr=RATE, quick=quick)
         return optimizer, LambdaLR(optimizer, lambda step: 1 / (1 + step))
 
     optimizer, schedule = scheduled(model)
