@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from dailymae_hf.errors import ResumeError
+from dailymae_hf.model.weight_files import save_tensors
 from dailymae_hf.training.callbacks import DailyMAECallback
 
 STATE_NAME = "ema.safetensors"
@@ -69,7 +70,7 @@ class EMACallback(DailyMAECallback):
         return {name: parameter.detach() for name, parameter in named if parameter.requires_grad}
 
     def save_state(self, folder: Path) -> None:
-        save_file({name: average.contiguous() for name, average in self.average.items()}, folder / STATE_NAME)
+        save_tensors(self.average, folder / STATE_NAME)
 
     def load_state(self, folder: Path) -> None:
         path = folder / STATE_NAME

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from transformers import AutoImageProcessor, PreTrainedModel
 
 from dailymae_hf.errors import CheckpointError
 from dailymae_hf.export.source import load_for_export
+from dailymae_hf.model.weight_files import save_tensors
 
 # What timm's ViT is, where nothing that it reads from a file can say otherwise.
 _FIXED = {"layer_norm_eps": 1e-6, "hidden_act": "gelu"}
@@ -51,7 +51,7 @@ def export_timm(checkpoint: str | Path, out: str | Path) -> Path:
             raise CheckpointError(f"{checkpoint}: {name} is {found}, and timm's ViT has {value}")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(timm_state(model), folder / "model.safetensors")
+    save_tensors(timm_state(model), folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(timm_config(model, checkpoint), indent=2) + "\n")
     return folder
 

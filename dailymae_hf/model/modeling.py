@@ -24,6 +24,7 @@ from dailymae_hf.model.layers import DailyPatchEmbeddings, use_daily_layers
 from dailymae_hf.model.masking import num_predicted, num_visible
 from dailymae_hf.model.positions import positions_on
 from dailymae_hf.model.targets import patch_targets
+from dailymae_hf.model.weight_files import open_to_readers
 
 # (width, layers, heads) of encoder and decoder. Base to huge are MAE's; its decoder is 512 wide with 8 layers whatever
 # the encoder. Tiny and small are the usual ViT-Ti and ViT-S with a decoder that stays smaller than the encoder.
@@ -308,6 +309,7 @@ class DailyMAEForPreTraining(ViTMAEForPreTraining):
         # The stock method has just written this class's own name, which plain transformers does not know.
         self.config.architectures = [ViTMAEForPreTraining.__name__]
         if is_main_process:
+            open_to_readers(Path(save_directory))
             self.config.save_pretrained(save_directory)
             if push_to_hub:
                 repo_id = hub_arguments.pop("repo_id", Path(save_directory).name)

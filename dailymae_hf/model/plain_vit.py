@@ -8,14 +8,14 @@ tokens of the whole image in its order. The tensors' names in files are the auto
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import ViTConfig, ViTMAEConfig
 
 from dailymae_hf.errors import CheckpointError
+from dailymae_hf.model.weight_files import save_tensors
 
 FIELDS = (
     "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "patch_size",
@@ -48,8 +48,8 @@ def write_plain_vit(tensors: Mapping[str, torch.Tensor], config: ViTMAEConfig, f
     found["pooler.dense.weight"] = torch.eye(config.hidden_size)
     found["pooler.dense.bias"] = torch.zeros(config.hidden_size)
     folder.mkdir(parents=True, exist_ok=True)
-    state: dict[str, Any] = {name: tensor.float().contiguous() for name, tensor in found.items()}
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    state = {name: tensor.float() for name, tensor in found.items()}
+    save_tensors(state, folder / "model.safetensors", metadata={"format": "pt"})
     encoder_config(config).save_pretrained(folder)
     return folder
 

@@ -25,6 +25,7 @@ from dailymae_hf.errors import RecipeError, ResumeError
 from dailymae_hf.model.float8 import use_float8
 from dailymae_hf.model.flops import TRAINING_FACTOR, encode_flops
 from dailymae_hf.model.image_processors import image_processor
+from dailymae_hf.model.weight_files import open_to_readers
 from dailymae_hf.schedule import ResolutionSchedule, warmup_cosine
 from dailymae_hf.training import fsdp
 from dailymae_hf.training.callbacks.base import DailyMAECallback
@@ -579,8 +580,10 @@ class BetonTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: Mapping[str, Any] | None = None) -> None:
         with without_progress_bars():  # one file is written, in less time than its bar takes to read
             super()._save(output_dir, state_dict=state_dict)
+        folder = Path(output_dir or self.args.output_dir)
+        open_to_readers(folder)
         # A pickle that nothing reads back: the resolved recipe says the same in plain text.
-        (Path(output_dir or self.args.output_dir) / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+        (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
 
     # ---- facts and the Hub -----------------------------------------------------------------------------------------
 

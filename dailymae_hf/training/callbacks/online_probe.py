@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.nn import functional as F
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from dailymae_hf.errors import RecipeError, ResumeError
+from dailymae_hf.model.weight_files import save_tensors
 from dailymae_hf.training.callbacks.base import DailyMAECallback
 from dailymae_hf.training.hf_compat import logging
 from dailymae_hf.training.knn import knn_accuracy
@@ -179,7 +180,7 @@ class OnlineProbeCallback(DailyMAECallback):
         tensors = {f"probe.{name}": value for name, value in self.probe.state_dict().items()}
         for number, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{name}": value for name, value in moments.items()}
-        save_file({name: value.contiguous() for name, value in tensors.items()}, folder / STATE_NAME)
+        save_tensors(tensors, folder / STATE_NAME)
 
     def load_state(self, folder: Path) -> None:
         self._build()
