@@ -6,19 +6,21 @@ and renaming the folder goes on in a thread while it trains.
 """
 
 import os
+import pickle
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 from safetensors import SafetensorError
 from transformers import TrainingArguments
 
 from dailymae_hf.errors import CheckpointError, ResumeError
 from dailymae_hf.training.checkpoint_folders import checkpoint_path, checkpoints_of, partial_path, put_in_place
-from dailymae_hf.training.hf_compat import OPTIMIZER_NAME, SCHEDULER_NAME
+from dailymae_hf.training.hf_compat import OPTIMIZER_NAME, SCHEDULER_NAME, safe_globals
 from dailymae_hf.training.manifest import MANIFEST_NAME, write_manifest
 from dailymae_hf.training.ranks import is_lost_peer
 from dailymae_hf.training.run_settings import RunSettings
@@ -59,7 +61,7 @@ class Checkpoints:
             required: files without which the stock Trainer would begin something anew, and say nothing of it.
 
         Raises:
-            ResumeError: a setting differs or a file was never written.
+            ResumeError: a setting differs, or a file was never written or is a pickle of other things than states.
         """
         settings.check(checkpoint)
         for name in required:
@@ -68,6 +70,10 @@ class Checkpoints:
                     f"{checkpoint} has no {name} (with save_only_model there is none), so it cannot be continued "
                     "exactly. Start a new run from its weights with from_pretrained instead."
                 )
+
+        for pattern in ("*.pt", "*.pth"):
+            for path in sorted(checkpoint.glob(pattern)):
+                require_plain_state(path)
 
     def write(
         self, step: int, settings: RunSettings, write_files: Callable[[Path], None], best: Callable[[], str | None]
@@ -149,6 +155,24 @@ def required_files(args: TrainingArguments, *, sharded: bool) -> list[str]:
     """
     random = "rng_state.pth" if args.world_size == 1 else f"rng_state_{args.process_index}.pth"
     return [*([] if sharded else [OPTIMIZER_NAME]), SCHEDULER_NAME, random]
+
+
+def require_plain_state(path: Path) -> None:
+    """Refuse a file of torch's that holds anything but numbers, tensors and containers; tensors are not read.
+
+    torch's own error advises to load such a file whatever it does.
+
+    Raises:
+        ResumeError: it holds something else; the message names the file.
+    """
+    try:
+        with safe_globals():
+            torch.load(path, map_location="meta", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ResumeError(
+            f"{path} holds other objects than numbers and tensors, which could do anything, and is not opened: this "
+            "Trainer did not write it. Start a new run from the checkpoint's weights with from_pretrained instead."
+        ) from None
 
 
 def wait_for_ranks() -> None:

@@ -15,6 +15,7 @@ from torch import nn
 from transformers import Trainer, TrainerCallback
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_callback import ExportableState, ProgressCallback
+from transformers.trainer_pt_utils import safe_globals
 from transformers.trainer_utils import (
     PREFIX_CHECKPOINT_DIR,
     HubStrategy,
@@ -47,6 +48,7 @@ __all__ = [
     "logging",
     "loss_log",
     "losses_start_anew",
+    "safe_globals",
     "save_optimizer_and_random_states",
     "skipping_by_the_loader",
     "tune_ddp",

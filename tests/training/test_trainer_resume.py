@@ -1,7 +1,9 @@
 """Resume: what the stock Trainer does to a ViTMAE first, then exactness, strictness and refusals of ours."""
 
 import json
+import pickle
 import shutil
+import traceback
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,10 @@ def checkpoint(tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
     crash({"out": str(out), "stop_at": 7})
     return out / "checkpoint-6"
+
+
+def test_every_file_of_a_checkpoint_is_as_readable_as_the_next(checkpoint):
+    assert len({path.stat().st_mode for path in checkpoint.iterdir()}) == 1
 
 
 # ---- what stock does --------------------------------------------------------------------------------------------
@@ -241,6 +247,25 @@ def test_a_damaged_file_is_named(tmp_path, checkpoint, name, content):
     (folder / name).write_bytes(content)
     with pytest.raises(ResumeError, match=rf"is not whole: .*{name}"):
         build({"out": str(tmp_path)}).train(resume_from_checkpoint=str(folder))
+
+
+class Advised:
+    """What torch's `weights_only` refuses, with the advice to switch that off."""
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_a_pickle_of_other_things_is_refused_without_the_advice_to_open_it(tmp_path, checkpoint, name):
+    folder = tmp_path / "checkpoint-6"
+    shutil.copytree(checkpoint, folder)
+    torch.save({"state": Advised()}, folder / name)
+    write_manifest(folder)
+    with pytest.raises(pickle.UnpicklingError, match="weights_only"):
+        torch.load(folder / name, weights_only=True)
+    before = files_of(tmp_path)
+    with pytest.raises(ResumeError, match=rf"{name} holds other objects") as caught:
+        build({"out": str(tmp_path)}).train(resume_from_checkpoint=str(folder))
+    assert "weights_only" not in "".join(traceback.format_exception(caught.value))
+    assert files_of(tmp_path) == before
 
 
 def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path):
