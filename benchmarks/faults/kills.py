@@ -23,10 +23,10 @@ from faults.warm import Warm
 from faults.workplace import FAULTY, Workplace, last_step, newest_step, weights
 
 CHAIN = 8
-_SAVE_STEPS, _SAVES = 10, 10
+_SAVE_STEPS, _SAVES = 5, 10
 _RUNS = 1000  # no exit status
-# A tiny run of a hundred steps and ten checkpoints: a kill costs what the run did since the last one.
-_SHORT = ["--num_train_epochs", "10", "--warmup_epochs", "1", "--probe_every_n_epochs", "5"]
+# Fifty steps and ten checkpoints: what a kill costs are a start's two seconds and half a run.
+_SHORT = ["--num_train_epochs", "5", "--warmup_epochs", "1", "--probe_every_n_epochs", "5"]
 _SHORT += ["--save_steps", str(_SAVE_STEPS), "--save_total_limit", "2"]
 
 
@@ -140,29 +140,31 @@ class Chains:
         """Start the run and kill it; where it ended before, its status and nothing."""
         left, seen, wanted = _partials(self.out), set[str](), draw.randrange(1, 4)
 
-        def in_a_save() -> bool:
+        def saving() -> bool:
+            """Whether this run writes a checkpoint; what the one before it had not finished is removed by it first."""
             now = _partials(self.out)
-            left.intersection_update(now)  # the run removes what the one before it had not finished
+            left.intersection_update(now)
             seen.update(now - left)
-            return len(seen) >= wanted
+            return bool(now - left)
 
         numbers = self._start(self.out)
         if inside:
-            status = self._wait(numbers, in_a_save)
+            status = self._wait(numbers, lambda: saving() and len(seen) >= wanted)
             time.sleep(draw.random() * self.save_seconds)
+            if status == _RUNS and not saving():  # it was shorter than that
+                status = self._wait(numbers, saving)
         else:
             moment = time.monotonic() + draw.random() * self.seconds
             status = self._wait(numbers, lambda: time.monotonic() > moment)
         if status != _RUNS:
             return status, {}
-        in_a_save()
-        saving = bool(_partials(self.out) - left)
+        in_a_save = saving()
         for number in numbers:
             if self.warm.poll(number) is None:
                 os.killpg(number, signal.SIGKILL)
         self._wait(numbers, None)
         step = last_step(self.out)
-        return _RUNS, {"inside_save": saving, "step": step, "lost": max(0, step - newest_step(self.out))}
+        return _RUNS, {"inside_save": in_a_save, "step": step, "lost": max(0, step - newest_step(self.out))}
 
     def _start(self, out: Path) -> list[int]:
         words = [FAULTY, "recipe.yaml", "--output_dir", out.name, "--resume_from_checkpoint", "auto", *self.words]
@@ -182,15 +184,17 @@ class Chains:
 
     def _wait(self, numbers: list[int], condition: Callable[[], object] | None) -> int | None:
         """Wait until `condition` holds (then `_RUNS`) or all have ended: the largest status, None where they hung."""
-        deadline = time.monotonic() + self.patience
+        deadline, looks = time.monotonic() + self.patience, 0
         while time.monotonic() < deadline:
             if condition is not None and condition():
                 return _RUNS
-            statuses = [self.warm.poll(number) for number in numbers]
-            known = [status for status in statuses if status is not None]
-            if len(known) == len(numbers):
-                return max(known, key=abs)
-            time.sleep(0.005)
+            if looks % 10 == 0:  # the process that is asked for it takes time as well
+                statuses = [self.warm.poll(number) for number in numbers]
+                known = [status for status in statuses if status is not None]
+                if len(known) == len(numbers):
+                    return max(known, key=abs)
+            looks += 1
+            time.sleep(0.01)
         for number in numbers:
             if self.warm.poll(number) is None:
                 os.killpg(number, signal.SIGKILL)

@@ -89,7 +89,10 @@ def become(request: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    import matplotlib.figure  # noqa: F401
+
     import dailymae_hf.data.loader
+    import dailymae_hf.hub.card
     import dailymae_hf.recipe.build
     import dailymae_hf.training.mae_trainer
 
