@@ -4,7 +4,7 @@
 
 The step is that of recipes/configs/demo.yaml, without loading and probe; its checks are the copy of loss and gradient
 norm and the look at them. The checkpoint is that of a ViT-B/16 autoencoder with AdamW's moments: what the run waits for
-is writing, checking the weights and settings; bringing it to the disk and the manifest go on beside the run.
+is writing, checking the weights meanwhile, and settings; bringing it to the disk and the manifest go on beside the run.
 """
 
 import argparse
@@ -25,8 +25,9 @@ from safetensors.torch import save_file
 from dailymae_hf.model.modeling import DailyMAEForPreTraining, mae_config
 from dailymae_hf.recipe.build import model_config
 from dailymae_hf.recipe.recipe import PretrainRecipe, load_recipe
+from dailymae_hf.training.finite import WeightsCheck, all_finite
 from dailymae_hf.training.manifest import damage, write_manifest
-from dailymae_hf.training.run_guard import RunGuard, all_finite
+from dailymae_hf.training.run_guard import RunGuard
 
 ROOT = Path(__file__).parents[1]
 
@@ -80,7 +81,18 @@ def checkpoint_costs(folder: Path) -> dict[str, float]:
         save_file(weights, folder / "model.safetensors")
         torch.save(moments, folder / "optimizer.pt")
 
-    written = median_seconds(write, 3)
+    plain: list[float] = []
+    checked: list[float] = []
+    waited: list[float] = []
+    for number in range(6):  # by turns, as a disk's speed wanders
+        start = time.perf_counter()
+        check = WeightsCheck(model) if number % 2 else None
+        write()
+        written = time.perf_counter()
+        if check is not None:
+            check.all_finite()
+            waited.append(time.perf_counter() - written)
+        (checked if check else plain).append(time.perf_counter() - start)
     size = sum(path.stat().st_size for path in folder.iterdir()) / 1e9
     finite = median_seconds(lambda: all_finite(model), 5)
     start = time.perf_counter()
@@ -90,8 +102,10 @@ def checkpoint_costs(folder: Path) -> dict[str, float]:
     synced = time.perf_counter() - start
     return {
         "gigabytes": size,
-        "write_seconds": written,
-        "weights_check_seconds": finite,
+        "write_seconds": statistics.median(plain),
+        "write_with_weights_check_seconds": statistics.median(checked),
+        "weights_check_waited_for_seconds": statistics.median(waited),
+        "weights_check_alone_seconds": finite,
         "beside_the_run_sync_seconds": synced,
         "beside_the_run_manifest_seconds": median_seconds(lambda: write_manifest(folder), 3),
         "resume_verify_seconds": median_seconds(lambda: damage(folder), 3),
@@ -103,7 +117,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--folder", type=Path, help="write the checkpoint on this disk")
     given = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # the weights are looked at by another one while the first one writes
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         found = {"step": step_costs(), "checkpoint": checkpoint_costs(Path(folder))}
     content = {**environment(), "load": os.getloadavg()[0], **found}

@@ -36,6 +36,7 @@ from dailymae_hf.training.checkpoint import Checkpoints, required_files
 from dailymae_hf.training.compared_settings import trainer_settings
 from dailymae_hf.training.devices import tell_cpu_precision
 from dailymae_hf.training.evaluation import evaluation_mode, gather_samples, rows_by_sample
+from dailymae_hf.training.finite import all_finite
 from dailymae_hf.training.hf_compat import (
     TRAINER_STATE_NAME,
     TRAINING_ARGS_NAME,
@@ -56,7 +57,7 @@ from dailymae_hf.training.pixels import IMAGE_MEAN, IMAGE_STD, PixelNormalizer
 from dailymae_hf.training.ranks import check_all_ranks_are_here
 from dailymae_hf.training.run_claim import claimed
 from dailymae_hf.training.run_facts import model_facts, run_facts, write_facts
-from dailymae_hf.training.run_guard import RunGuard, all_finite
+from dailymae_hf.training.run_guard import RunGuard
 from dailymae_hf.training.run_settings import RunSettings, read_settings, settings_of
 from dailymae_hf.training.run_uploader import RunUploader
 from dailymae_hf.training.step_watch import NonFiniteStep
@@ -553,7 +554,6 @@ class BetonTrainer(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         with self.stopwatch.pause():
-            self.guard.require_numbers(self.state.global_step, self.model)
             self.guard.require_folder()
             self.store_flos()
             assert self._settings is not None
@@ -564,7 +564,11 @@ class BetonTrainer(Trainer):
                 self._push_from_checkpoint(str(self.checkpoints.path(step)))
 
     def _write_state(self, folder: Path) -> None:
-        """Fill a checkpoint's folder; every rank calls this."""
+        """Fill a checkpoint's folder; every rank calls this. Raises NonFiniteStep, where it must not stay."""
+        with self.guard.requiring_numbers(self.state.global_step, self.model):
+            self._write_files(folder)
+
+    def _write_files(self, folder: Path) -> None:
         self.save_model(str(folder), _internal_call=True)
         if not self.args.save_only_model:
             save_optimizer_and_random_states(self, folder)

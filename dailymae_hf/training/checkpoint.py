@@ -24,6 +24,7 @@ from dailymae_hf.training.hf_compat import OPTIMIZER_NAME, SCHEDULER_NAME, safe_
 from dailymae_hf.training.manifest import MANIFEST_NAME, write_manifest
 from dailymae_hf.training.ranks import is_lost_peer
 from dailymae_hf.training.run_settings import RunSettings
+from dailymae_hf.training.step_watch import NonFiniteStep
 
 
 class Checkpoints:
@@ -85,6 +86,7 @@ class Checkpoints:
 
         Raises:
             CheckpointError: this one or the one before could not be written; the message has the room on the disk.
+            NonFiniteStep: `write_files` found no numbers; nothing of what it wrote stays.
         """
         self.wait()
         start = time.perf_counter()
@@ -98,6 +100,10 @@ class Checkpoints:
             if self.is_writer:
                 settings.save(partial)
                 self._finishing = self._finisher.submit(self._finish, partial, final, best())
+        except NonFiniteStep:
+            if self.is_writer:
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
         # torch and safetensors have their own errors for a full disk
         except (OSError, RuntimeError, SafetensorError) as error:
             if is_lost_peer(error):

@@ -10,6 +10,7 @@ import torch.distributed as dist
 
 from dailymae_hf.errors import CheckpointError, DivergenceError
 from dailymae_hf.training.checkpoint_folders import newest_whole, step_of
+from dailymae_hf.training.finite import WeightsCheck
 from dailymae_hf.training.hf_compat import logging
 from dailymae_hf.training.rank_watch import RankWatch, limit_collectives
 from dailymae_hf.training.ranks import ending_together
@@ -97,14 +98,26 @@ class RunGuard:
         self._see(self._watch.record(step, accumulated_loss, norm, restarted=restarted, stop=stop))
 
     def require_numbers(self, step: int, model: torch.nn.Module) -> None:
-        """Look at every step so far and at the weights, before they are scored or written. Called on every rank.
+        """Look at every step so far and at the weights, before they are scored. Called on every rank.
 
         Raises:
             NonFiniteStep: something was not a number.
         """
+        with self.requiring_numbers(step, model):
+            pass
+
+    @contextmanager
+    def requiring_numbers(self, step: int, model: torch.nn.Module) -> Iterator[None]:
+        """Look at every step so far, and at the weights while they are written inside the block. Called on every rank.
+
+        Raises:
+            NonFiniteStep: something was not a number; for the weights after the block, which must undo what it wrote.
+        """
         if self._watch is not None:
             self._see(self._watch.flush())
-        if not all_finite(model):
+        weights = WeightsCheck(model)
+        yield
+        if not weights.all_finite():
             raise NonFiniteStep(step, "weights that are not numbers")
 
     def require_folder(self) -> None:
@@ -174,18 +187,3 @@ class RunGuard:
             "--resume_from_checkpoint auto continues from it"
         )
         raise Preempted(said if self.checkpoints.is_writer else "")
-
-
-def all_finite(model: torch.nn.Module) -> bool:
-    """Whether every weight on every rank is a number."""
-    norms = torch._foreach_norm([_local(p) for p in model.parameters()], 2)
-    found = torch.stack([norm.float() for norm in norms]).sum()
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        dist.all_reduce(found)
-    return bool(torch.isfinite(found))
-
-
-def _local(parameter: torch.Tensor) -> torch.Tensor:
-    """This rank's part of a sharded parameter, else all of it."""
-    whole = parameter.detach()
-    return whole.to_local() if hasattr(whole, "to_local") else whole

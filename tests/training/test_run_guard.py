@@ -85,6 +85,7 @@ def test_weights_that_are_no_numbers_are_not_written_whatever_the_loss_was(tmp_p
     with pytest.raises(DivergenceError, match="there is no checkpoint yet"):
         trainer.train()
     assert checkpoints_of(tmp_path) == []
+    assert not list(tmp_path.glob("_*")), "the weights are looked at while they are written"
 
 
 def test_a_checkpoint_of_what_is_no_number_is_not_continued(tmp_path):
