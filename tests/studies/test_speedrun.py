@@ -31,6 +31,21 @@ def test_a_record_is_above_the_target_beyond_doubt():
     assert "not run" not in rows
 
 
+def test_a_slower_one_is_no_record_whatever_its_score():
+    arms = [_arm("faithful", [0.15, 0.151], 100), _arm("first", [0.19, 0.191], 50), _arm("slower", [0.29, 0.291], 60)]
+    assert [row.name for row in records(arms) if row.stands] == ["first"]
+
+
+def test_the_clock_ends_with_the_training():
+    faithful, entry = _arm("faithful", [0.15, 0.151, 0.152], 102), _arm("entry", [0.19, 0.191, 0.192], 52)
+    for arm, seconds in ((faithful, 100), (entry, 40)):
+        for seed in (0, 1):  # the third run is older than the clock
+            arm.lines[seed]["training_seconds"] = seconds
+    rows = records([faithful, entry])
+    assert rows[1].seconds.mean == 40
+    assert (rows[1].speed_up.mean, rows[1].speed_up.count) == (2.5, 2)
+
+
 def test_the_table_says_so():
     text = markdown(records([_arm("faithful", [0.15, 0.152], 100), _arm("one", [0.2], 50)]))
     assert "| 0 | faithful | 2 | 15.10 ± 1.27 | target | 1,000 |" in text
