@@ -1,5 +1,5 @@
-/* JPEG -> pixels of its own or of a smaller size, for a writer: decoded by libjpeg row by row, each row narrowed while it
- * is still in the cache. The pixels are those of Pillow's decoder and its bicubic resize. */
+/* JPEG -> pixels of its own or of a smaller size, for a writer: decoded by libjpeg row by row, each row narrowed while
+ * it is still in the cache. The pixels are those of Pillow's decoder and its bicubic resize. */
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* A block's AC coefficients that are not zero, all at once: permuted to zigzag order, and those that are zero left out. */
+/* A block's AC coefficients that are not zero, all at once: permuted to zigzag order, and those that are zero left out.
+ */
 
 /* The zigzag positions 0 to 31 and 32 to 63 as vpermt2w takes them. */
 static const uint16_t sort_zigzag[64] __attribute__((aligned(64))) = {DMAE_ZIGZAG};

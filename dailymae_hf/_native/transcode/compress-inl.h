@@ -67,8 +67,8 @@ DMAE_INLINE void compress_convert_row(const uint8_t *restrict rgbx, int32_t widt
     }
 }
 
-/* Means of two rows' 2 x 2 samples into the first half of `out`, which may be the upper row; halves are rounded down and
- * up by turns. */
+/* Means of two rows' 2 x 2 samples into the first half of `out`, which may be the upper row; halves are rounded down
+ * and up by turns. */
 DMAE_INLINE void compress_halve_rows(const uint8_t *upper, const uint8_t *lower, uint8_t *out, size_t stride) {
 #ifdef V_BYTES
     const v_reg one = v_splat8(1), half = v_splat32(IDCT_PAIR(1, 2));

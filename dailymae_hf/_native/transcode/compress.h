@@ -6,7 +6,8 @@
 
 enum { DMAE_MCU = 16 };
 
-/* Division by 8 * the quantisation factor, rounded, as two multiplications: ((value + add) * factor >> 16) * scale >> 16. */
+/* Division by 8 * the quantisation factor, rounded, as two multiplications: ((value + add) * factor >> 16) * scale
+ * >> 16. */
 typedef struct dmae_divisor {
     uint16_t add[64], factor[64], scale[64];
 } dmae_divisor;

@@ -38,7 +38,8 @@ DMAE_INLINE v_reg forward_even(forward_pairs p, int32_t factors, int second) {
 }
 
 DMAE_INLINE v_reg forward_odd(forward_pairs p, int32_t first_factors, forward_pairs q, int32_t factors, int second) {
-    const v_reg half = v_splat32(second ? 1 << 14 : 1 << 10), by = v_splat32(first_factors), and_by = v_splat32(factors);
+    const v_reg half = v_splat32(second ? 1 << 14 : 1 << 10), by = v_splat32(first_factors),
+                and_by = v_splat32(factors);
     return forward_descale(v_madd16_to(v_madd16_to(half, p.low, by), q.low, and_by),
                            v_madd16_to(v_madd16_to(half, p.high, by), q.high, and_by), second);
 }

@@ -28,8 +28,7 @@ DMAE_INLINE int16_t forward_divide(int16_t value, uint16_t add, uint16_t factor,
 }
 
 /* DMAE_LANES blocks, beginning at `src`, whose first `count` become coefficients in natural order. */
-DMAE_INLINE void forward_blocks(const uint8_t *src, size_t stride, const dmae_divisor *by, int count,
-                                           int16_t *blocks) {
+DMAE_INLINE void forward_blocks(const uint8_t *src, size_t stride, const dmae_divisor *by, int count, int16_t *blocks) {
     int16_t rows[8][8][DMAE_LANES], quantised[64][DMAE_LANES];
     for (int y = 0; y < 8; y++, src += stride) {
         int16_t samples[8][DMAE_LANES];
@@ -54,14 +53,15 @@ DMAE_INLINE void forward_blocks(const uint8_t *src, size_t stride, const dmae_di
             forward_forward8(in, out);
             for (int y = 0; y < 8; y++)
                 quantised[8 * y + x][lane] = forward_divide(forward_descale(out[y], 15), by->add[8 * y + x],
-                                                             by->factor[8 * y + x], by->scale[8 * y + x]);
+                                                            by->factor[8 * y + x], by->scale[8 * y + x]);
         }
     for (int i = 0; i < count; i++)
         for (int k = 0; k < 64; k++)
             blocks[64 * i + k] = quantised[k][i];
 }
 
-DMAE_INLINE void forward_row(const uint8_t *src, size_t stride, const dmae_divisor *by, int32_t count, int16_t *blocks) {
+DMAE_INLINE void forward_row(const uint8_t *src, size_t stride, const dmae_divisor *by, int32_t count,
+                             int16_t *blocks) {
     for (int32_t x = 0; x < count; x += DMAE_LANES)
         forward_blocks(src + 8 * x, stride, by, count - x < DMAE_LANES ? count - x : DMAE_LANES, blocks + 64 * x);
 }

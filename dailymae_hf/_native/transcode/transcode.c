@@ -13,8 +13,8 @@ static int measure_packed(const uint8_t *packed, uint64_t size, const dmae_coeff
     uint8_t *planes = malloc(3 * count);
     if (!planes)
         return DMAE_OUT_OF_MEMORY;
-    const int status = dmae_crop_decode(packed, size, DMAE_MODE_DCT, height, width, &whole, 0, DMAE_SIMD_AUTO, planes,
-                                        height, width);
+    const int status =
+        dmae_crop_decode(packed, size, DMAE_MODE_DCT, height, width, &whole, 0, DMAE_SIMD_AUTO, planes, height, width);
     if (status == DMAE_OK)
         dmae_plane_sums(planes, count, sums);
     free(planes);
