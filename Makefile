@@ -44,6 +44,7 @@ test-compat: install
 lint: install
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
+	.venv/bin/clang-format --dry-run --Werror $$(find dailymae_hf/_native tests/native benchmarks -name '*.[ch]')
 	$(python) -m mypy
 	.venv/bin/lint-imports --no-cache
 
