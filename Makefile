@@ -55,6 +55,9 @@ native: install
 bench: install
 	@bash scripts/bench_contenders.sh
 	$(python) benchmarks/bench_loader.py --out benchmarks/results/loader.json
+	$(python) benchmarks/bench_sharp.py ours --out benchmarks/results/sharp.json
+	$(python) benchmarks/bench_sharp.py others --out benchmarks/results/sharp.json
+	$(python) benchmarks/plot_sharp.py benchmarks/results/sharp.json docs/images/sharp.png
 	$(python) benchmarks/bench_footprint.py --out benchmarks/results/footprint.json
 	$(python) benchmarks/bench_kernel.py --loader --out benchmarks/results/kernel.json
 	$(python) benchmarks/bench_shapes.py --out benchmarks/results/shapes.json

@@ -38,6 +38,11 @@ class Contender:
 
     def measure(self, resolution: int, seconds: float) -> float | None:
         """Images per second, or None if the contender's process has died."""
+        answer = self.ask(resolution, seconds)
+        return None if answer is None else answer["images"] / answer["seconds"]
+
+    def ask(self, resolution: int, seconds: float) -> dict[str, Any] | None:
+        """What it delivered and took, or None if its process has died."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
@@ -46,10 +51,7 @@ class Contender:
         except BrokenPipeError:
             return None
         answer = self.process.stdout.readline()
-        if not answer:
-            return None
-        result = json.loads(answer)
-        return result["images"] / result["seconds"]
+        return json.loads(answer) if answer else None
 
     def close(self) -> None:
         assert self.process.stdin is not None

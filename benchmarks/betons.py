@@ -19,12 +19,12 @@ class Photos:
         return Image.open(self.paths[i]).convert("RGB"), 0
 
 
-def write_stock(paths: list[Path], out: Path, *, workers: int = -1) -> None:
-    """Write `paths` with stock ffcv: JPEG quality 90, longest side 500."""
+def write_stock(paths: list[Path], out: Path, *, workers: int = -1, quality: int = 90) -> None:
+    """Write `paths` with stock ffcv, longest side 500."""
     from ffcv.fields import IntField, RGBImageField
     from ffcv.writer import DatasetWriter
 
-    fields = {"image": RGBImageField("jpg", max_resolution=500, jpeg_quality=90), "label": IntField()}
+    fields = {"image": RGBImageField("jpg", max_resolution=500, jpeg_quality=quality), "label": IntField()}
     DatasetWriter(str(out), fields, num_workers=workers).from_indexed_dataset(Photos(paths))
 
 

@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageFilter
 
 PACKAGES = ("plasma-workspace-wallpapers", "mate-backgrounds", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04")
 
@@ -53,8 +53,11 @@ def fetch_packages(folder: Path) -> list[Path]:
     return found
 
 
-def views(sources: list[Path], count: int, longest: int, aspect: float, seed: int) -> Iterator[Image.Image]:
-    """`count` random windows of `sources`, RGB, `longest` pixels on the longer side, width / height = `aspect`.
+def views(
+    sources: list[Path], count: int, longest: int, aspect: float, seed: int, *, sharpen: int = 0
+) -> Iterator[Image.Image]:
+    """`count` random windows of `sources`, RGB, `longest` pixels on the longer side, width / height = `aspect`, and
+    sharpened by so many percent of an unsharp mask of one pixel's radius.
 
     A window is at least twice as wide as the view where the photograph allows it: web photographs are scaled down too,
     and a view at full size would be softer than they are.
@@ -71,7 +74,8 @@ def views(sources: list[Path], count: int, longest: int, aspect: float, seed: in
         width = rng.uniform(min(2 * size[0], widest), widest)
         height = width / aspect
         left, top = rng.uniform(0, image.width - width), rng.uniform(0, image.height - height)
-        yield image.resize(size, Image.Resampling.LANCZOS, box=(left, top, left + width, top + height))
+        view = image.resize(size, Image.Resampling.LANCZOS, box=(left, top, left + width, top + height))
+        yield view.filter(ImageFilter.UnsharpMask(1, sharpen, 0)) if sharpen else view
 
 
 def write_photos(
@@ -83,6 +87,7 @@ def write_photos(
     aspect: float = 4 / 3,
     folder: Path | None = None,
     seed: int = 0,
+    sharpen: int = 0,
 ) -> list[Path]:
     """Write `count` JPEG views into `out`, unless they are there already, and return their paths in order."""
     paths = [out / f"{i:05d}.jpg" for i in range(count)]
@@ -92,7 +97,7 @@ def write_photos(
     if not sources:
         raise SystemExit(f"{folder}: no JPEG files there")
     out.mkdir(parents=True, exist_ok=True)
-    for path, image in zip(paths, views(sources, count, longest, aspect, seed), strict=True):
+    for path, image in zip(paths, views(sources, count, longest, aspect, seed, sharpen=sharpen), strict=True):
         image.save(path, quality=quality, subsampling="4:2:0")
     return paths
 
@@ -106,6 +111,7 @@ def main() -> None:
     parser.add_argument("--aspect", default="4:3", help="width:height")
     parser.add_argument("--folder", type=Path, help="JPEG photographs of yours instead of the packages'")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sharpen", type=int, default=0, help="percent of an unsharp mask of one pixel's radius")
     args = parser.parse_args()
     width, height = (float(side) for side in args.aspect.split(":"))
     paths = write_photos(
@@ -116,6 +122,7 @@ def main() -> None:
         aspect=width / height,
         folder=args.folder,
         seed=args.seed,
+        sharpen=args.sharpen,
     )
     size = sum(path.stat().st_size for path in paths) / len(paths)
     print(f"{args.out}: {len(paths)} photographs, {size / 1000:.1f} KB each")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the loaders that benchmarks/bench_loader.py compares with into .bench, apart from .venv: Pillow-SIMD must
-# not replace Pillow, and DALI brings a gigabyte. One that cannot be had is said and left out of the benchmark.
+# Installs the loaders that bench_loader.py and bench_sharp.py of benchmarks/ compare with into .bench, apart from .venv:
+# Pillow-SIMD must not replace Pillow, and DALI brings a gigabyte. One that cannot be had is said and left out.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=.venv/bin/python
@@ -18,4 +18,5 @@ dali() { "$python" -m venv .bench/dali && pip .bench/dali/bin/python nvidia-dali
 
 contender pillow-simd pip "$python" --target .bench/pillow-simd --no-deps --use-pep517 pillow-simd
 contender spdl pip "$python" --target .bench/spdl --no-deps spdl-core spdl-io
+contender kornia-rs pip "$python" --target .bench/kornia-rs --no-deps kornia-rs
 contender dali dali

@@ -1,0 +1,64 @@
+"""Draw a results file of bench_sharp.py: images per second of one core against bytes per image, at 224 pixels.
+
+python benchmarks/plot_sharp.py benchmarks/results/sharp.json docs/images/sharp.png
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+# Name in the results: label, which file's bytes it reads, where the label stands (points right of and above the dot).
+OURS = {
+    "ours, dct, native": ("ours, dct (AVX-512)", "dct", (8, 2)),
+    "ours, dct, AVX2": ("ours, dct (AVX2)", "dct", (8, -6)),
+    "ours, dct, at stock's bytes": ("ours, dct, as few bytes as ffcv's\n(quality {})", "dct-small", (-8, 10)),
+    "ours, jpg, native": ("ours, jpg", "jpg", (8, 4)),
+    "ours, file of stock ffcv, native": ("ours, ffcv's own file", "stock", (8, -9)),
+}
+OTHERS = {
+    "ffcv": ("ffcv {}", "stock", (-8, -2)),
+    "DataLoader + Pillow": ("DataLoader + Pillow", "photos", (8, -8)),
+    "DataLoader + Pillow-SIMD": ("DataLoader + Pillow-SIMD", "photos", (8, 3)),
+    "DALI": ("DALI", "photos", (8, -2)),
+    "SPDL": ("SPDL", "photos", (8, -2)),
+    "kornia-rs": ("kornia-rs", "photos", (8, -2)),
+}
+
+
+def main() -> None:
+    result = json.loads(Path(sys.argv[1]).read_text())
+    facts, environment = result["photographs"], result["ours"]["environment"]
+    figure, axes = plt.subplots(figsize=(9, 5.4), layout="constrained")
+    for piece, names, color in (("ours", OURS, "#1b6ca8"), ("others", OTHERS, "#8f8f8f")):
+        for name, (label, file, offset) in names.items():
+            found = result[piece]["results"].get(name) or result["ours"]["results"].get(name)
+            if found is None:
+                continue
+            label = label.format(facts["quality at stock's bytes"] if piece == "ours" else environment["ffcv"])
+            x, y = facts[file] / 1000, found["224"]["images_per_processor_second"]
+            side = "left" if offset[0] > 0 else "right"
+            axes.plot(x, y, "o", markersize=8, color=color)
+            axes.annotate(
+                f"{label}: {y:,}", (x, y), offset, textcoords="offset points", ha=side, fontsize=8.5, color=color
+            )
+    axes.set_yscale("log")
+    axes.set_xlim(60, 190)
+    axes.set_xlabel("KB an image takes in the file")
+    axes.set_ylabel("images per second of one core")
+    axes.grid(True, which="both", axis="y", color="#eeeeee")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(
+        f"224 px crops of 500x375 photographs at quality {facts['quality']}, {environment['processor']}, "
+        f"one core's processor time",
+        fontsize=9.5,
+    )
+    figure.savefig(sys.argv[2], dpi=130)
+
+
+if __name__ == "__main__":
+    main()
