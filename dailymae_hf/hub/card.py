@@ -170,17 +170,23 @@ def _index(facts: dict[str, Any], scored: Sequence[Result]) -> list[dict[str, An
         if facts[key] is not None
     }
     frozen = "Image classification on frozen features, during pretraining"
-    entries = [("image-classification", frozen, names[0] if names else "validation images", "accuracy", online)]
+    entries = [("image-classification", frozen, names[0] if names else "validation images", online)]
     for result in scored:
         named = {name: score for key, score in result.scores.items() if (name := _metric_name(key)) is not None}
-        metric = "mean_iou" if "mean_iou" in result.scores else "accuracy"
-        entries.append((result.task, result.protocol, Path(result.eval_data).name, metric, named))
+        entries.append((result.task, result.protocol, Path(result.eval_data).name, named))
     return [
         {
             "task": {"type": task, "name": protocol},
-            "dataset": {"type": "beton", "name": data},
-            "metrics": [{"type": kind, "value": round(value, 4), "name": name} for name, value in metrics.items()],
+            "dataset": {"type": "beton" if data.endswith(".beton") else data, "name": data},
+            "metrics": [
+                {
+                    "type": "mean_iou" if name == _METRICS["mean_iou"] else "accuracy",
+                    "value": round(value, 4),
+                    "name": name,
+                }
+                for name, value in metrics.items()
+            ],
         }
-        for task, protocol, data, kind, metrics in entries
+        for task, protocol, data, metrics in entries
         if metrics
     ]

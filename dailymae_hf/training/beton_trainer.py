@@ -274,6 +274,8 @@ class BetonTrainer(Trainer):
                 self.prepare(resume_from_checkpoint)
                 claim.begin()
                 if claim.checkpoint is not None:
+                    if self.is_world_process_zero():
+                        logger.warning("continuing from %s", claim.checkpoint)
                     self.guard.rewinds[:] = read_settings(claim.checkpoint)["rewinds"]
                 return self._train_from(claim.checkpoint, *args, **kwargs)
             finally:
@@ -292,6 +294,9 @@ class BetonTrainer(Trainer):
             finally:
                 # The Trainer takes exactly as many batches as there are and never lets an iterator run out.
                 self.close()
+                for callback in self.callback_handler.callbacks:
+                    if isinstance(callback, ReadableProgressCallback):
+                        callback.close()
 
     def _maybe_log_save_evaluate(
         self, tr_loss: torch.Tensor, grad_norm: Any, model: nn.Module, trial: Any, *args: Any, **kwargs: Any

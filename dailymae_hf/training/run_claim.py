@@ -126,6 +126,7 @@ class RunClaim:
             raise ResumeError(f"{self.folder} holds no checkpoint to resume from; auto starts a new run where it is so")
         if (self.folder / SAFE_WEIGHTS_NAME).exists():  # a log alone is a run that died before its first checkpoint
             self._require_empty()
+        logger.warning("%s holds no checkpoint: a new run begins", self.folder)
         return None
 
     def _require_empty(self) -> None:

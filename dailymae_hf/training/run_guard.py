@@ -21,10 +21,8 @@ from dailymae_hf.training.stop_signals import Preempted, StopSignals
 logger = logging.get_logger(__name__)
 
 _QUICK = 10.0  # seconds that Ctrl-C may wait for a checkpoint
-_WHAT_TO_TRY = (
-    "Try a lower learning rate, a longer warmup_epochs or max_grad_norm: 1, or on_nan: rewind, which goes back to "
-    "the last checkpoint and on with other samples"
-)
+_WHAT_TO_TRY = "Try a lower learning rate, a longer warmup_epochs or max_grad_norm: 1"
+_OR_REWIND = "or on_nan: rewind, which goes back to the last checkpoint and on with other samples"
 
 
 class RunGuard:
@@ -149,7 +147,7 @@ class RunGuard:
         said, last = str(error), self._newest()
         where = f"the last finite checkpoint is {last}" if last else "there is no checkpoint yet"
         if self.args.on_nan != "rewind":
-            raise DivergenceError(f"{said}; {where}. {_WHAT_TO_TRY}")
+            raise DivergenceError(f"{said}; {where}. {_WHAT_TO_TRY}, {_OR_REWIND}")
         if len(self.rewinds) >= self.args.max_rewinds:
             raise DivergenceError(
                 f"{said}, after going back {len(self.rewinds)} times (max_rewinds); {where}. {_WHAT_TO_TRY}"

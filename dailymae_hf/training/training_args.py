@@ -106,6 +106,26 @@ class DailyMAETrainingArguments(TrainingArguments):
     bf16: bool | None = field(
         default=None, metadata={"help": "bfloat16 autocast. Default: where the GPU or the CPU has instructions for it."}
     )
+    # Short runs are many; the stock 500 steps leave them without a line.
+    logging_steps: float = field(
+        default=50, metadata={"help": "Steps between two lines of the log; below 1 a fraction of the run."}
+    )
+    # Stock fields with a meaning of their own here.
+    warmup_steps: float = field(default=0, metadata={"help": "Not read; give warmup_epochs, which may be a fraction."})
+    dataloader_num_workers: int = field(
+        default=0,
+        metadata={
+            "help": "Threads that read a .beton; 0: all cores that this process may use, divided by the ranks of the "
+            "machine. Of a data set: torch's worker processes."
+        },
+    )
+    resume_from_checkpoint: str | None = field(
+        default=None,
+        metadata={
+            "help": "A checkpoint's folder; 'true' for the newest whole one of output_dir; 'auto' for that or, where "
+            "there is none, a new run."
+        },
+    )
     # The stock defaults, declared again: without them mypy cannot tell the types that `__post_init__` assigns.
     optim: str = field(
         default="adamw_torch_fused",

@@ -186,6 +186,15 @@ def test_scores_of_later_runs_join_the_index(released, tmp_path):
         model_card(folder, results=[tmp_path / "nowhere"])
 
 
+def test_the_index_names_metrics_and_data_as_what_they_are(released, tmp_path):
+    scores = {"mean_iou": 0.3, "pixel_accuracy": 0.8}
+    write_result(tmp_path, Result("linear", "image-segmentation", "x", None, "masks, validation", 9, scores, {}))
+    index = ModelCard(model_card(released[1], source="me/model", results=[tmp_path])).data.eval_results
+    found = {(r.dataset_type, r.metric_type, r.metric_name) for r in index if r.task_name == "linear"}
+    data = "masks, validation"
+    assert found == {(data, "mean_iou", "mean IoU"), (data, "accuracy", "pixel accuracy")}
+
+
 def test_metadata_names_where_model_and_data_come_from(released):
     trainer, folder = released
     facts = trainer.run_facts() | {"base_model": "a/b", "datasets": ["c/d"], "license": "mit"}

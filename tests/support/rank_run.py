@@ -97,9 +97,14 @@ def build(options: dict, rank: int = 0, world_size: int = 1) -> DailyMAETrainer:
         save_strategy="steps",
         save_steps=options.get("save_steps", 3),
         report_to="none",
-        disable_tqdm=True,
         seed=options.get("seed", 3),
-        **{"use_cpu": True, "bf16": False, "logging_steps": 1, **options.get("arguments", {})},
+        **{
+            "use_cpu": True,
+            "bf16": False,
+            "disable_tqdm": True,
+            "logging_steps": 1,
+            **options.get("arguments", {}),
+        },
     )
     if options.get("fsdp"):
         shard_on_cpus()

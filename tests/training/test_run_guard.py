@@ -137,8 +137,20 @@ def test_going_back_has_an_end(tmp_path):
     trainer = build(options)
     compute = trainer.compute_loss
     trainer.compute_loss = lambda *a, **k: compute(*a, **k) * (float("nan") if trainer.state.global_step == 7 else 1)
-    with pytest.raises(DivergenceError, match=r"step 8: .* after going back 2 times \(max_rewinds\)"):
+    with pytest.raises(DivergenceError, match=r"step 8: .* after going back 2 times \(max_rewinds\)") as raised:
         trainer.train()
+    assert "or on_nan: rewind" not in str(raised.value), "what is set already is no advice"
+
+
+def test_an_error_has_a_line_of_its_own_below_the_progress_bar(tmp_path, capsys):
+    trainer = build({"out": str(tmp_path), "arguments": {"disable_tqdm": False}})
+    compute = trainer.compute_loss
+    trainer.compute_loss = lambda *a, **k: compute(*a, **k) * (float("nan") if trainer.state.global_step == 3 else 1)
+    with pytest.raises(DivergenceError):
+        trainer.train()
+    shown = capsys.readouterr().err
+    assert "/12 [" in shown
+    assert shown.endswith("\n")
 
 
 def test_a_learning_rate_far_too_high_is_caught_by_itself(tmp_path):

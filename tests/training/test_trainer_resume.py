@@ -340,11 +340,13 @@ def test_a_refused_resume_changes_no_file(tmp_path):
     assert files_of(tmp_path) == before
 
 
-def test_auto_is_the_first_start_and_every_next_one(tmp_path):
-    crash({"out": str(tmp_path), "stop_at": 2, "resume": "auto"})
+def test_auto_is_the_first_start_and_every_next_one_and_says_which(tmp_path, caplog):
+    crash({"out": str(tmp_path), "stop_at": 4, "resume": "auto"})
+    assert "holds no checkpoint: a new run begins" in caplog.text
     again = build({"out": str(tmp_path)})
     again.train(resume_from_checkpoint="auto")
     assert again.state.global_step == 12
+    assert f"continuing from {tmp_path / 'checkpoint-3'}" in caplog.text
     last = build({"out": str(tmp_path)})
     last.train(resume_from_checkpoint="auto")
     assert last.state.global_step == 12

@@ -32,6 +32,13 @@ def describe(logs: dict[str, Any]) -> str:
 class ReadableProgressCallback(ProgressCallback):
     """The stock progress bar, which prints whole dictionaries, with a short line per log instead."""
 
+    def close(self) -> None:
+        """End the bars of a run that was cut short, so that what is printed next has a line of its own."""
+        for bar in (self.training_bar, self.prediction_bar):
+            if bar is not None:
+                bar.close()
+        self.training_bar = self.prediction_bar = None
+
     def on_log(
         self,
         args: TrainingArguments,
