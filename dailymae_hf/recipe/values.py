@@ -120,7 +120,12 @@ def _parse(text: str) -> Any:
             words.add(event.anchor)
         elif isinstance(event, yaml.AliasEvent) and event.anchor not in words:
             raise RecipeError(f"line {line}: *{event.anchor} stands for a list or mapping; write it out")
-    return yaml.load(text, Loader=_Loader)
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (ValueError, TypeError, OverflowError, AttributeError) as error:  # of a date, or behind a type's name
+        if isinstance(error, RecipeError | yaml.YAMLError):
+            raise
+        raise RecipeError(f"a value is not what its form or its tag says: {error}") from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

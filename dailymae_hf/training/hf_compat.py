@@ -15,7 +15,7 @@ from torch import nn
 from transformers import Trainer, TrainerCallback
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_callback import ExportableState, ProgressCallback
-from transformers.trainer_pt_utils import safe_globals
+from transformers.trainer_pt_utils import AcceleratorConfig, safe_globals
 from transformers.trainer_utils import (
     PREFIX_CHECKPOINT_DIR,
     HubStrategy,
@@ -35,6 +35,7 @@ __all__ = [
     "TRAINER_METHODS",
     "TRAINER_STATE_NAME",
     "TRAINING_ARGS_NAME",
+    "AcceleratorConfig",
     "DistributedDataParallelKwargs",
     "HubStrategy",
     "IntervalStrategy",

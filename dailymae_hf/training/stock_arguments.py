@@ -1,11 +1,18 @@
 """The values that transformers' own training arguments may have, where its checks let others through."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Any
 
 from dailymae_hf.errors import MissingDependencyError, RecipeError, extra
 from dailymae_hf.keys import Allowed
-from dailymae_hf.training.hf_compat import HubStrategy, IntervalStrategy, OptimizerNames, SaveStrategy
+from dailymae_hf.training.hf_compat import (
+    AcceleratorConfig,
+    HubStrategy,
+    IntervalStrategy,
+    OptimizerNames,
+    SaveStrategy,
+)
 
 _COUNT = Allowed(at_least=1)
 _FROM_0 = Allowed(at_least=0)
@@ -78,6 +85,17 @@ def check_trackers(report_to: str | Sequence[str] | None) -> None:
             import_module("tensorboard")
     if missing:
         raise MissingDependencyError(f"report_to: {missing[0]} is not installed (pip install {missing[0]})")
+
+
+def check_accelerator_config(value: Any) -> None:
+    """Refuse a mapping with other keys than accelerate's settings have, or a JSON file that is missing or damaged."""
+    try:
+        if isinstance(value, Mapping):
+            AcceleratorConfig(**value)
+        elif isinstance(value, str):
+            AcceleratorConfig.from_json_file(value)
+    except (TypeError, ValueError, OSError) as error:
+        raise RecipeError(f"accelerator_config: {error}") from error
 
 
 def check_compile_backend(backend: str | None) -> None:

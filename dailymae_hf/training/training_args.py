@@ -7,13 +7,18 @@ from typing import Any, ClassVar
 import torch
 from transformers import TrainingArguments
 
-from dailymae_hf.errors import RecipeError
+from dailymae_hf.errors import MissingDependencyError, RecipeError
 from dailymae_hf.keys import Allowed, check_values
 from dailymae_hf.schedule import check_keys, scaled_learning_rate
 from dailymae_hf.training.devices import bf16_instructions, what_asks_for_gpus
 from dailymae_hf.training.hf_compat import SchedulerType
 from dailymae_hf.training.optim import OPTIMIZERS
-from dailymae_hf.training.stock_arguments import STOCK_VALUES, check_compile_backend, check_trackers
+from dailymae_hf.training.stock_arguments import (
+    STOCK_VALUES,
+    check_accelerator_config,
+    check_compile_backend,
+    check_trackers,
+)
 
 # Beside the fields and not in them: `HfArgumentParser` hands their metadata on to argparse.
 OWN_VALUES = {
@@ -164,6 +169,8 @@ class DailyMAETrainingArguments(TrainingArguments):
             super().__post_init__()
         except ValueError as error:  # the stock checks' sentences name the argument
             raise RecipeError(str(error)) from error
+        except ImportError as error:  # and the package
+            raise MissingDependencyError(str(error)) from error
         if own_optimizer is not None:
             self.optim = own_optimizer
         if self.resolution_schedule is not None:
@@ -207,6 +214,7 @@ class DailyMAETrainingArguments(TrainingArguments):
         check_values(self, STOCK_VALUES | OWN_VALUES)
         check_trackers(self.report_to)
         check_compile_backend(self.torch_compile_backend)
+        check_accelerator_config(self.accelerator_config)
         if self.warmup_epochs is not None and self.max_steps <= 0 and self.warmup_epochs > self.num_train_epochs:
             raise RecipeError(
                 f"warmup_epochs: {self.warmup_epochs} epochs of warm-up in a run of {self.num_train_epochs} "

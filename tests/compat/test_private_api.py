@@ -22,7 +22,7 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
         "skip_first_batches": ("dataloader", "num_batches"),
         "OPTIMIZER_NAME": (), "SCHEDULER_NAME": (), "TRAINER_STATE_NAME": (), "TRAINING_ARGS_NAME": (),
     },
-    "transformers.trainer_pt_utils": {"safe_globals": ()},
+    "transformers.trainer_pt_utils": {"AcceleratorConfig": (), "safe_globals": ()},
     "transformers.trainer_callback": {"ExportableState": (), "ProgressCallback": ()},
     "transformers.trainer_utils": {
         "PREFIX_CHECKPOINT_DIR": (), "HubStrategy": (), "IntervalStrategy": (), "SaveStrategy": (), "SchedulerType": (),

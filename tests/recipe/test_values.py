@@ -191,6 +191,10 @@ def test_one_word_is_a_list_of_one_where_the_key_is_a_list(tmp_path):
         (FILES.encode() + b"model_overrides: " + b"[" * 5000 + b"]" * 5000, "nested more than 20 deep"),
         (FILES.encode() + b"model_overrides: &a [*a]\n", "*a stands for a list"),
         (FILES.encode() + b"run_name: !!python/object/apply:os.system [ls]\n", "not readable as YAML"),
+        (
+            FILES.encode() + b"seed: !!int x\n",
+            "a value is not what its form or its tag says: invalid literal for int()",
+        ),
         (b"", "a recipe is a mapping"),
     ],
 )
@@ -201,6 +205,16 @@ def test_a_file_that_is_no_recipe_is_one_line_with_its_name(tmp_path, content, s
         load_recipe(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [("{kind: 3}", "keyword argument 'kind'"), ("nowhere.json", "No such file")]
+)
+def test_accelerate_s_settings_are_checked_with_their_key(tmp_path, value, said):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(FILES + f"accelerator_config: {value}\n")
+    with pytest.raises(RecipeError, match=rf"^accelerator_config: .*{said}"):
+        load_recipe(path)
 
 
 def test_a_word_may_be_repeated_by_name(tmp_path):
