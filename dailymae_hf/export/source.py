@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel, ViTModel
+from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel, ViTModel, logging
 
 from dailymae_hf.errors import CheckpointError
 
@@ -21,10 +21,15 @@ def load_for_export(checkpoint: str | Path) -> PreTrainedModel:
         raise CheckpointError(f"{checkpoint}: {error}") from error
     if config.model_type not in MODEL_TYPES:
         raise CheckpointError(f"{checkpoint}: a {config.model_type}; {', '.join(MODEL_TYPES)} can be exported")
-    if config.model_type == "vit_mae":
-        model, report = ViTModel.from_pretrained(checkpoint, add_pooling_layer=False, output_loading_info=True)
-    else:
-        model, report = AutoModelForImageClassification.from_pretrained(checkpoint, output_loading_info=True)
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # else a table of the decoder's tensors, which no encoder takes
+    try:
+        if config.model_type == "vit_mae":
+            model, report = ViTModel.from_pretrained(checkpoint, add_pooling_layer=False, output_loading_info=True)
+        else:
+            model, report = AutoModelForImageClassification.from_pretrained(checkpoint, output_loading_info=True)
+    finally:
+        logging.set_verbosity(verbosity)
     lost = sorted(report["missing_keys"])
     if lost:
         raise CheckpointError(f"{checkpoint}: no {', '.join(lost[:4])} ({len(lost)} tensors are missing)")

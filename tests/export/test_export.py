@@ -160,6 +160,11 @@ def test_onnxruntime_gives_the_same_for_any_batch(checkpoints, tmp_path, kind):
         assert np.abs(got - expected(checkpoints, kind, pixels).numpy()).max() < 1e-5
 
 
+def test_an_encoder_is_loaded_without_a_table_of_the_decoders_tensors(checkpoints, caplog, capfd):
+    load_for_export(checkpoints / "encoder")
+    assert "decoder" not in caplog.text + capfd.readouterr().err
+
+
 def test_what_cannot_be_exported_is_said(tmp_path):
     with pytest.raises(CheckpointError, match="nowhere"):
         load_for_export(tmp_path / "nowhere")
