@@ -6,6 +6,7 @@ from typing import Literal
 
 from dailymae_hf.data.beton import open_beton
 from dailymae_hf.errors import BetonError, RecipeError
+from dailymae_hf.hub.checkpoint_name import require_checkpoint
 
 
 def class_names(path: str | os.PathLike[str], given: Sequence[str] | None = None) -> list[str]:
@@ -52,10 +53,14 @@ def image_statistics(
 
     "checkpoint": those of the image processor saved with the encoder, which its features were learned under; where
     there is none, and with "data", those that the training file's writer measured.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
     """
     from transformers import AutoImageProcessor
 
     if source == "checkpoint":
+        require_checkpoint(checkpoint)
         try:
             processor = AutoImageProcessor.from_pretrained(checkpoint)
             return tuple(processor.image_mean), tuple(processor.image_std)

@@ -8,6 +8,7 @@ import torch
 from transformers import BeitForImageClassification, PreTrainedModel, ViTMAEForPreTraining
 
 from dailymae_hf.errors import CheckpointError, RecipeError
+from dailymae_hf.hub.checkpoint_name import require_checkpoint
 from dailymae_hf.model.modeling import DailyMAEForPreTraining
 from dailymae_hf.model.plain_vit import FIELDS
 from dailymae_hf.model.positions import native_grid_of, positions_on
@@ -19,6 +20,7 @@ def load_encoder(checkpoint: str | Path) -> DailyMAEForPreTraining:
     Raises:
         CheckpointError: it cannot be read, or a tensor of the encoder is missing or has another shape.
     """
+    require_checkpoint(checkpoint)
     try:
         model, info = DailyMAEForPreTraining.from_pretrained(str(checkpoint), strict=False, output_loading_info=True)
     except OSError as error:  # no such folder or repository, or a private one

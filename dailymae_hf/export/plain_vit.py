@@ -6,6 +6,7 @@ from pathlib import Path
 from transformers import AutoImageProcessor
 
 from dailymae_hf.downstream.encoder import load_encoder
+from dailymae_hf.hub.checkpoint_name import require_checkpoint
 from dailymae_hf.model.plain_vit import write_plain_vit
 from dailymae_hf.model.weight_names import to_file_names
 
@@ -18,6 +19,7 @@ def export_vit(checkpoint: str | Path, out: str | Path) -> Path:
     Raises:
         CheckpointError: there is no masked autoencoder, or a tensor of its encoder is missing.
     """
+    require_checkpoint(checkpoint, "export")
     model = load_encoder(checkpoint)
     folder = write_plain_vit(to_file_names(model.state_dict()), model.config, Path(out))
     with contextlib.suppress(OSError):  # saved without one

@@ -5,6 +5,7 @@ from pathlib import Path
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel, ViTModel, logging
 
 from dailymae_hf.errors import CheckpointError
+from dailymae_hf.hub.checkpoint_name import require_checkpoint
 
 MODEL_TYPES = ("vit_mae", "vit", "beit")
 
@@ -15,6 +16,7 @@ def load_for_export(checkpoint: str | Path) -> PreTrainedModel:
     Raises:
         CheckpointError: there is none, or of a kind that cannot be exported; or weights are missing.
     """
+    require_checkpoint(checkpoint, "export")
     try:
         config = AutoConfig.from_pretrained(checkpoint)
     except (OSError, ValueError) as error:

@@ -16,6 +16,7 @@ from dailymae_hf.downstream.compression_shift import (
     write_variant,
 )
 from dailymae_hf.downstream.trainer import ClassifierTrainer
+from dailymae_hf.hub.checkpoint_name import require_checkpoint
 from dailymae_hf.hub.fetch import fetch_betons
 from dailymae_hf.recipe.downstream import EvaluationArguments, EvaluationRecipe
 from dailymae_hf.run_files import RECIPE_NAME, append_log
@@ -24,6 +25,7 @@ from dailymae_hf.training.ranks import shutdown_distributed
 
 def build_trainer(recipe: EvaluationRecipe) -> ClassifierTrainer:
     checkpoint = recipe.evaluation.model_name_or_path
+    require_checkpoint(checkpoint)
     processor = AutoImageProcessor.from_pretrained(checkpoint)
     return ClassifierTrainer(
         AutoModelForImageClassification.from_pretrained(checkpoint),

@@ -7,6 +7,7 @@ from transformers import ViTMAEConfig
 
 from dailymae_hf.downstream.dataset_facts import image_statistics
 from dailymae_hf.errors import CheckpointError, RecipeError
+from dailymae_hf.hub.checkpoint_name import require_checkpoint
 from dailymae_hf.model.modeling import DailyMAEForPreTraining, mae_config
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def starting_config(recipe: "PretrainRecipe") -> ViTMAEConfig:
         RecipeError: the recipe names another value of a field that the checkpoint's tensors fix.
     """
     source = recipe.model.model_name_or_path
+    require_checkpoint(str(source))
     try:
         config = ViTMAEConfig.from_pretrained(source)
     except OSError as error:

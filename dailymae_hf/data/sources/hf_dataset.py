@@ -1,7 +1,6 @@
 """Data sets that only the library `datasets` opens: its own objects, saved ones, names on the Hub, streams."""
 
 import io
-import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from dailymae_hf.data.sources.image_source import Row, SourceOptions, StoredImage
+from dailymae_hf.data.sources.path_or_hub import HUB_ADDRESS, PATIENCE, hub_problem
 from dailymae_hf.errors import MissingDependencyError, RecipeError
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 _TEXT = ("string", "large_string")
 _STORED = ("binary", "large_binary", *_TEXT)  # encoded images, or paths of their files
 _BATCH = 16
-_PATIENCE = 10.0  # seconds that the Hub has to say whether it knows a name
-_HUB_ADDRESS = re.compile(r"(?:hf://(?:datasets/)?)?([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 
 
 def require_datasets() -> Any:
@@ -30,11 +28,6 @@ def require_datasets() -> Any:
         raise MissingDependencyError("data sets of the Hub, saved and streamed ones are read with the library "
                                      "`datasets`: pip install datasets") from None  # fmt: skip
     return datasets
-
-
-def is_hub_name(source: str) -> bool:
-    """Whether this is USER/NAME, or starts with hf://."""
-    return source.startswith("hf://") or _HUB_ADDRESS.fullmatch(source) is not None
 
 
 def is_saved_dataset(folder: Path) -> bool:
@@ -58,7 +51,7 @@ def load_files(place: Path) -> Any:
 def load_hub(source: str, split: str | None, *, stream: bool) -> Any:
     """A data set of the Hub, downloaded or, with `stream`, read as it comes. Raises RecipeError naming it."""
     datasets = require_datasets()
-    match = _HUB_ADDRESS.fullmatch(source)
+    match = HUB_ADDRESS.fullmatch(source)
     if match is None:
         raise RecipeError(f"source: {source}: not of the form hf://USER/NAME or hf://USER/NAME@REVISION")
     return _loaded(datasets.load_dataset, source, match[1], revision=match[2], split=split, streaming=stream)
@@ -77,16 +70,10 @@ def require_on_hub(name: str) -> None:
     if datasets.config.HF_HUB_OFFLINE or (Path(datasets.config.HF_DATASETS_CACHE) / name.replace("/", "___")).exists():
         return
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
-    try:
-        HfApi().dataset_info(name, timeout=_PATIENCE)
-    except HfHubHTTPError as error:
-        if error.response.status_code not in (401, 404):
-            return  # trouble that a later request may not meet
-        raise RecipeError(f"source: {name}: the Hub has no data set of that name that this token may see") from error
-    except Exception as error:  # of the HTTP library, whose name changes with its versions
-        raise RecipeError(f"source: {name}: the Hub cannot be reached ({error})") from error
+    problem = hub_problem(lambda: HfApi().dataset_info(name, timeout=PATIENCE), name, "data set")
+    if problem:
+        raise RecipeError(f"source: {problem}")
 
 
 def _loaded(load: Any, source: Any, *arguments: Any, **options: Any) -> Any:

@@ -1,6 +1,5 @@
 """Any source that `write_beton` reads -> its rows. What a name means is decided here, and nowhere on the network."""
 
-import difflib
 import glob
 import os
 import re
@@ -16,7 +15,6 @@ from dailymae_hf.data.sources.hf_dataset import (
     DatasetImages,
     StreamedImages,
     choose_split,
-    is_hub_name,
     is_saved_dataset,
     load_files,
     load_hub,
@@ -27,6 +25,7 @@ from dailymae_hf.data.sources.hf_dataset import (
 from dailymae_hf.data.sources.image_files import has_image_suffix
 from dailymae_hf.data.sources.image_source import ImageSource, SourceOptions, printable
 from dailymae_hf.data.sources.parquet import ParquetImages
+from dailymae_hf.data.sources.path_or_hub import absent, is_on_hub
 from dailymae_hf.data.sources.table import TABLE_SUFFIXES, table_images
 from dailymae_hf.errors import RecipeError
 
@@ -38,7 +37,6 @@ _READERS: dict[str, Callable[[Sequence[Path], SourceOptions], ImageSource]] = {
 _SHARD = re.compile(r"[-_.]?\d+(?:-of-\d+)?$")  # how the names of a split's files end: train-00003-of-00010
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _SHOWN = 5
-_NEAR = 0.8  # similarity (difflib's) of a mistyped folder to the one that was meant
 
 
 def open_images(source: Any, options: SourceOptions) -> ImageSource:
@@ -58,7 +56,7 @@ def open_images(source: Any, options: SourceOptions) -> ImageSource:
         raise RecipeError(f"labels_from: {options.labels_from!r} is none of {', '.join(LABELS_FROM)}")
     if not isinstance(source, str | os.PathLike):
         return _of_dataset(source, options, "the dataset")
-    if not os.path.exists(source) and _is_on_hub(os.fspath(source)):
+    if not os.path.exists(source) and is_on_hub(os.fspath(source), _READERS):
         return _of_dataset(_of_hub(os.fspath(source), options.split, stream=options.stream), options, source)
     if options.stream:
         raise RecipeError(f"stream: {source} is no name on the Hub; what lies on a disk is read as it comes anyway")
@@ -78,32 +76,17 @@ def open_dataset(source: Any, split: str | None) -> Any:
     if not isinstance(source, str | os.PathLike):
         return choose_split(source, split, "the dataset")
     text = os.fspath(source)
-    if not os.path.exists(text) and _is_on_hub(text):
+    if not os.path.exists(text) and is_on_hub(text, _READERS):
         return choose_split(_of_hub(text, None, stream=False), split, text)
     place = _existing(text)[0]
     loaded = load_saved(place) if is_saved_dataset(place) else load_files(place)
     return choose_split(loaded, split, text)
 
 
-def _is_on_hub(text: str) -> bool:
-    """A name that could be a path too is one where it ends like a file, or its folder exists or nearly does."""
-    if text.startswith("hf://"):
-        return True
-    user = Path(text).parent
-    if not is_hub_name(text) or Path(text).suffix.lower() in _READERS or user.exists():
-        return False
-    return not difflib.get_close_matches(str(user), os.listdir(), 1, cutoff=_NEAR)
-
-
 def _of_hub(text: str, split: str | None, *, stream: bool) -> Any:
-    if text.startswith("hf://"):
-        return load_hub(text, split, stream=stream)
-    try:
+    if not text.startswith("hf://"):
         require_on_hub(text)
-        return load_hub(text, split, stream=stream)
-    except RecipeError as error:
-        here = f"nor is there a folder {Path(text).parent} in {Path.cwd()}"
-        raise RecipeError(f"{error}; {here}") from error
+    return load_hub(text, split, stream=stream)
 
 
 def _of_dataset(loaded: Any, options: SourceOptions, name: Any) -> ImageSource:
@@ -122,14 +105,7 @@ def _existing(text: str) -> list[Path]:
     found = [Path(match) for pattern in _braces(text) for match in sorted(glob.glob(pattern))]
     if found:
         return found
-    place = Path(text)
-    folder = next(parent for parent in place.parents if parent.is_dir())
-    held = sorted(printable(name) for name in os.listdir(folder) if not name.startswith("."))
-    near = difflib.get_close_matches(place.relative_to(folder).parts[0], held, 1)
-    hint = f"did you mean {folder / near[0]}?" if near else f"there are {', '.join(held[:_SHOWN]) or 'no files'}"
-    more = f" and {len(held) - _SHOWN} more" if not near and len(held) > _SHOWN else ""
-    raise RecipeError(f"source: {printable(text)} does not exist; in the folder {folder}, {hint}{more}"
-                      " (a data set of the Hub is USER/NAME or hf://USER/NAME)")  # fmt: skip
+    raise RecipeError(f"source: {absent(text)} (a data set of the Hub is USER/NAME or hf://USER/NAME)")
 
 
 def _braces(text: str) -> list[str]:
