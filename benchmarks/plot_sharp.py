@@ -35,16 +35,22 @@ def main() -> None:
     facts, environment = result["photographs"], result["ours"]["environment"]
     figure, axes = plt.subplots(figsize=(9, 5.4), layout="constrained")
     for piece, names, color in (("ours", OURS, "#1b6ca8"), ("others", OTHERS, "#8f8f8f")):
+        said = facts["quality at stock's bytes"] if piece == "ours" else environment["ffcv"]
         for name, (label, file, offset) in names.items():
             found = result[piece]["results"].get(name) or result["ours"]["results"].get(name)
             if found is None:
                 continue
-            label = label.format(facts["quality at stock's bytes"] if piece == "ours" else environment["ffcv"])
             x, y = facts[file] / 1000, found["224"]["images_per_processor_second"]
             side = "left" if offset[0] > 0 else "right"
             axes.plot(x, y, "o", markersize=8, color=color)
             axes.annotate(
-                f"{label}: {y:,}", (x, y), offset, textcoords="offset points", ha=side, fontsize=8.5, color=color
+                f"{label.format(said)}: {y:,}",
+                (x, y),
+                offset,
+                textcoords="offset points",
+                ha=side,
+                fontsize=8.5,
+                color=color,
             )
     axes.set_yscale("log")
     axes.set_xlim(60, 190)
