@@ -590,7 +590,8 @@ class BetonTrainer(Trainer):
         with without_progress_bars():  # one file is written, in less time than its bar takes to read
             super()._save(output_dir, state_dict=state_dict)
         folder = Path(output_dir or self.args.output_dir)
-        open_to_readers(folder)
+        if self.args.should_save:  # under FSDP every rank comes here, and one of them makes the folder
+            open_to_readers(folder)
         # A pickle that nothing reads back: the resolved recipe says the same in plain text.
         (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
 
