@@ -12,14 +12,16 @@ class WeightsCheck:
     """Begins to look at the weights, which must not change before `all_finite` has been asked.
 
     On a GPU the look is queued on its stream; on a CPU it is a thread's, which costs a run that meanwhile writes a
-    checkpoint nothing where a second core is free.
+    checkpoint nothing where a second core is free. Ranks look at once: what FSDP gathers to write a checkpoint it frees
+    again, under the eyes of a thread that still reads it.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
         self._weights = [_local(parameter) for parameter in model.parameters()]
+        alone = not (dist.is_available() and dist.is_initialized())
         on_cpu = all(weight.device.type == "cpu" for weight in self._weights)
         self._sum: Future[torch.Tensor] | torch.Tensor = (
-            _worker.submit(_sum_of_norms, self._weights) if on_cpu else _sum_of_norms(self._weights)
+            _worker.submit(_sum_of_norms, self._weights) if on_cpu and alone else _sum_of_norms(self._weights)
         )
 
     def all_finite(self) -> bool:
