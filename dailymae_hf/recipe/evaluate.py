@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
 
 from dailymae_hf.downstream.compression_shift import (
     Score,
@@ -16,6 +16,7 @@ from dailymae_hf.downstream.compression_shift import (
     write_variant,
 )
 from dailymae_hf.downstream.trainer import ClassifierTrainer
+from dailymae_hf.errors import CheckpointError
 from dailymae_hf.hub.checkpoint_name import require_checkpoint
 from dailymae_hf.hub.fetch import fetch_betons
 from dailymae_hf.recipe.downstream import EvaluationArguments, EvaluationRecipe
@@ -25,7 +26,7 @@ from dailymae_hf.training.ranks import shutdown_distributed
 
 def build_trainer(recipe: EvaluationRecipe) -> ClassifierTrainer:
     checkpoint = recipe.evaluation.model_name_or_path
-    require_checkpoint(checkpoint)
+    _require_classifier(checkpoint)
     processor = AutoImageProcessor.from_pretrained(checkpoint)
     return ClassifierTrainer(
         AutoModelForImageClassification.from_pretrained(checkpoint),
@@ -34,6 +35,19 @@ def build_trainer(recipe: EvaluationRecipe) -> ClassifierTrainer:
         image_std=tuple(processor.image_std),
         processing_class=processor,
     )
+
+
+def _require_classifier(checkpoint: str) -> None:
+    """Raise CheckpointError where there is no classifier; transformers would put a random head on another model."""
+    require_checkpoint(checkpoint)
+    for name in AutoConfig.from_pretrained(checkpoint).architectures or []:
+        if name.endswith("ForImageClassification"):
+            return
+        kind = "a masked autoencoder" if name.startswith("ViTMAE") else f"a {name}"
+        raise CheckpointError(
+            f"model_name_or_path: {checkpoint} is {kind}, which has no classes to score: fine-tune it (`dailymae "
+            "finetune`) or probe it (`dailymae linear-probe`) first, and name the folder that this leaves"
+        )
 
 
 def score(trainer: ClassifierTrainer, wanted: EvaluationArguments) -> list[Score]:

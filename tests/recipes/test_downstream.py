@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
 from dailymae_hf.data import inspect_beton, write_beton
-from dailymae_hf.errors import BetonError, RecipeError
+from dailymae_hf.errors import BetonError, CheckpointError, RecipeError
 from dailymae_hf.recipe import evaluate, finetune, knn, linear_probe, segment
 from dailymae_hf.recipe.recipe import load_recipe
 from dailymae_hf.recipe.shipped import CONFIGS as SHIPPED
@@ -116,6 +116,12 @@ def test_knn_writes_every_k_and_finds_an_image_in_its_own_file(place, tmp_path):
     assert set(result.scores) == {"knn_accuracy_1", "knn_accuracy_10"}
     assert result.scores["knn_accuracy_1"] == 1.0
     assert read_log(tmp_path / "log.jsonl")[-1]["knn_accuracy_10"] == result.scores["knn_accuracy_10"]
+
+
+def test_a_masked_autoencoder_is_no_classifier(place, tmp_path):
+    """Before, a traceback of transformers, with all the classes that it knows."""
+    with pytest.raises(CheckpointError, match=r"encoder is a masked autoencoder, .* fine-tune it .* or probe it"):
+        evaluate.build_trainer(evaluation(place / "encoder", tmp_path))
 
 
 def test_compression_shift_is_one_table(place, classifier, photograph_folder, tmp_path):
