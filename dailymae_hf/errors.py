@@ -21,6 +21,18 @@ class RecipeError(DailyMAEError, ValueError):
     """A recipe or an argument says something that cannot be done; the message names the field."""
 
 
+class MaskError(RecipeError):
+    """An image's class mask cannot be read or fits neither image nor classes; the message names image and file.
+
+    A DataLoader raises what its worker met again, with the worker's traceback as the message: the last line of that
+    is the error.
+    """
+
+    def __init__(self, message: str) -> None:
+        last = message.rstrip().rpartition("\n")[2]
+        super().__init__(last.partition(f"{type(self).__name__}: ")[2] or last)
+
+
 class BetonError(DailyMAEError, ValueError):
     """A .beton file is damaged or does not hold what was asked for; the message names the file and the place."""
 

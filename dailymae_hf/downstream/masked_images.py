@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from dailymae_hf.data.encode import to_rgb
-from dailymae_hf.errors import RecipeError, extra
+from dailymae_hf.errors import MaskError, RecipeError, extra
 from dailymae_hf.rng import sample_generator
 
 with extra("downstream", "images with masks"):
@@ -36,9 +36,14 @@ class MaskedImages(Dataset):
         reduce_labels: class 0 of the file means "none" and the others move down by one (ADE20K).
         seed: of the crops.
 
+    `classes`, where it is set, is the number of classes that a mask may hold.
+
     Raises:
         RecipeError: a column is missing.
+        MaskError: by a row: a file is missing, a mask has another size than its image, channels, or a class too many.
     """
+
+    classes: int | None = None
 
     def __init__(
         self,
@@ -70,10 +75,7 @@ class MaskedImages(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
-        row = self.dataset[number]
-        image, mask = to_rgb(row[self.image_column]), row[self.mask_column]
-        if mask.size != image.size:
-            raise RecipeError(f"image {number} has {image.size} pixels and its mask {mask.size}")
+        image, mask = self._row(number)
         box: tuple[float, float, float, float] = (0, 0, *image.size)
         flip = False
         if self.crop_scale is not None:
@@ -90,13 +92,37 @@ class MaskedImages(Dataset):
             "labels": torch.from_numpy(self._labels(classes, number)),
         }
 
+    def _row(self, number: int) -> tuple[Image.Image, Image.Image]:
+        """Image (RGB) and mask of a row, of one size."""
+        try:
+            row = self.dataset[number]
+            image, mask = to_rgb(row[self.image_column]), row[self.mask_column]
+        except OSError as error:
+            reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise MaskError(f"image {number} or its mask cannot be read: {reason}") from error
+        if mask.size != image.size:
+            sides = " and ".join(" x ".join(map(str, picture.size)) for picture in (image, mask))
+            raise MaskError(f"image and {self._name(number)} differ in size, {sides} pixels: a mask is as large as its "
+                            "image")  # fmt: skip
+        return image, mask
+
+    def _name(self, number: int) -> str:
+        """`mask 3 (masks/3.png)`: with the file's name, where the data set has one."""
+        stored = self.dataset.cast_column(self.mask_column, datasets.Image(decode=False))[number][self.mask_column]
+        return f"mask {number} ({stored['path']})" if stored["path"] else f"mask {number}"
+
     def _labels(self, classes: np.ndarray, number: int) -> np.ndarray:
         if classes.ndim != 2:
-            raise RecipeError(f"mask {number} has {classes.shape[-1]} channels; a mask holds one class number a pixel")
+            raise MaskError(f"{self._name(number)} has {classes.shape[-1]} channels; a mask holds one class number a "
+                            "pixel: save the numbers themselves, not colours, as a PNG of one channel")  # fmt: skip
         labels = classes.astype(np.int64)
         if self.reduce_labels:
             labels = np.where(labels == 0, IGNORED, labels - 1)
             labels[labels == IGNORED - 1] = IGNORED  # what was "none" already
+        largest = int(labels[labels != IGNORED].max(initial=-1))
+        if self.classes is not None and largest >= self.classes:
+            raise MaskError(f"class_names: there are {self.classes} classes, 0 to {self.classes - 1}, and "
+                            f"{self._name(number)} holds class {largest}; {IGNORED} stands for none")  # fmt: skip
         return labels
 
     def statistics(self, count: int = 256) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -111,7 +137,7 @@ class MaskedImages(Dataset):
         """One more than the largest class in any mask; reads them all."""
         largest = 0
         for number in tqdm(range(len(self)), desc="count classes", unit=" masks"):
-            labels = self._labels(np.asarray(self.dataset[number][self.mask_column]), number)
+            labels = self._labels(np.asarray(self._row(number)[1]), number)
             largest = max(largest, int(labels[labels != IGNORED].max(initial=0)))
         return largest + 1
 

@@ -32,6 +32,7 @@ def build_trainer(recipe: SegmentationRecipe) -> SegmentationTrainer:
     )
     validation = MaskedImages(open_dataset(data.dataset, data.eval_split), size, **columns)
     names = data.class_names or [str(number) for number in range(train.count_classes())]
+    train.classes = validation.classes = len(names)
     mean, std = image_statistics(wanted.model_name_or_path, None, "checkpoint")
     if wanted.normalization == "data" or mean is None:
         mean, std = train.statistics()

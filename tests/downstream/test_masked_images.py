@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from dailymae_hf.downstream.masked_images import MaskedImages, masked_batch, random_crop
-from dailymae_hf.errors import RecipeError
+from dailymae_hf.errors import MaskError, RecipeError
 
 
 def test_training_crops_image_and_mask_alike_and_depend_on_epoch_and_index(scenes):
@@ -59,14 +60,55 @@ def test_mean_and_std_are_of_all_pixels(scenes):
     np.testing.assert_allclose(std, pixels.std(axis=0), atol=1e-6)
 
 
-@pytest.mark.parametrize("mask", [Image.new("RGB", (4, 4)), Image.new("L", (5, 4))])
-def test_a_mask_that_is_none_is_named_with_its_number(mask):
-    rows = datasets.Dataset.from_dict(
-        {"image": [Image.new("RGB", (4, 4))], "mask": [mask]},
-        features=datasets.Features({"image": datasets.Image(), "mask": datasets.Image()}),
+def pairs(folder, *masks):
+    """A data set of black 4 x 4 images and these masks, as files that it names."""
+    folder.mkdir(exist_ok=True)
+    rows: dict[str, list] = {"image": [], "mask": []}
+    for number, mask in enumerate(masks):
+        for kind, picture in (("image", Image.new("RGB", (4, 4))), ("mask", mask)):
+            rows[kind].append(str(folder / f"{kind}{number}.png"))
+            picture.save(rows[kind][-1])
+    return datasets.Dataset.from_dict(
+        rows, features=datasets.Features({"image": datasets.Image(), "mask": datasets.Image()})
     )
-    with pytest.raises(RecipeError, match=r"mask 0 has 3 channels|image 0 has .* its mask"):
-        MaskedImages(rows, 4)[0]
+
+
+WRONG = {
+    "colours": (Image.new("RGB", (4, 4)), r"mask 1 \(.*mask1\.png\) has 3 channels; .* as a PNG of one channel"),
+    "size": (Image.new("L", (5, 3)), r"image and mask 1 \(.*mask1\.png\) differ in size, 4 x 4 and 5 x 3 pixels"),
+    "class": (Image.new("L", (4, 4), 10), r"class_names: there are 3 classes, 0 to 2, and mask 1 .* holds class 10"),
+    "missing": (Image.new("L", (4, 4)), r"image 1 or its mask cannot be read: .*mask1\.png: No such file"),
+}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_mask_that_is_none_is_named_with_its_file(tmp_path, kind, workers):
+    """Before, a worker's traceback, a bare FileNotFoundError, and IndexError of the loss."""
+    mask, said = WRONG[kind]
+    data = MaskedImages(pairs(tmp_path, Image.new("L", (4, 4)), mask), 4, crop_scale=(0.5, 1.0))
+    data.classes = 3
+    if kind == "missing":
+        (tmp_path / "mask1.png").unlink()
+    with pytest.raises(MaskError, match=f"^{said}") as error:
+        list(DataLoader(data, num_workers=workers))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["colours", "size", "missing"])
+def test_a_mask_that_is_none_is_found_where_classes_are_counted(tmp_path, kind):
+    data = MaskedImages(pairs(tmp_path, Image.new("L", (4, 4)), WRONG[kind][0]), 4)
+    if kind == "missing":
+        (tmp_path / "mask1.png").unlink()
+    with pytest.raises(MaskError, match=WRONG[kind][1]):
+        data.count_classes()
+
+
+def test_a_mask_without_a_file_is_named_by_its_number(tmp_path, scenes):
+    data = MaskedImages(scenes, 32)
+    data.classes = 1
+    with pytest.raises(MaskError, match="and mask 0 holds class 1;"):
+        data[0]
 
 
 def test_reduced_labels_move_down_and_none_stays_none():

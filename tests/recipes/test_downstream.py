@@ -167,6 +167,18 @@ def test_segmentation_learns_mosaics(place, tmp_path):
     assert all(np.isfinite(losses))
 
 
+def test_class_names_are_held_against_the_masks(place, tmp_path):
+    """Before, 40 lines that ended in an IndexError of the loss."""
+    write_mosaics(tmp_path / "mosaics", {"train": 4, "validation": 2})
+    keys = {"dataset": tmp_path / "mosaics", "model_name_or_path": place / "encoder", "output_dir": tmp_path / "out"}
+    words = [word for key, value in keys.items() for word in (f"--{key}", str(value))]
+    words += ["--class_names", "[sky, building, pole]", *FAST, "--per_device_train_batch_size", "2"]
+    trainer = segment.build_trainer(load_recipe(CONFIGS / "segment_demo.yaml", words, segment.SegmentationRecipe))
+    for read in (trainer.train, trainer.evaluate):
+        with pytest.raises(RecipeError, match=r"class_names: there are 3 classes, 0 to 2, and mask \d+ .* holds class"):
+            read()
+
+
 def test_mosaics_say_where_each_photograph_is(tmp_path, photographs):
     write_mosaics(tmp_path, {"validation": 3})
     dataset = datasets.load_dataset(str(tmp_path), split="validation")
