@@ -4,7 +4,9 @@ import os
 from collections.abc import Sequence
 from typing import Literal
 
-from dailymae_hf.data.beton import open_beton
+import numpy as np
+
+from dailymae_hf.data.beton import Beton, open_beton
 from dailymae_hf.errors import BetonError, RecipeError
 from dailymae_hf.hub.checkpoint_name import require_checkpoint
 
@@ -17,12 +19,11 @@ def class_names(path: str | os.PathLike[str], given: Sequence[str] | None = None
         RecipeError: there are classes that no name was given for.
     """
     beton = open_beton(path)
-    if beton.labels is None:
-        raise BetonError(f"{path}: has no labels, which a classifier is trained with")
-    without = int((beton.labels < 0).sum())
+    labels = _labels(beton)
+    without = int((labels < 0).sum())
     if without:
         raise BetonError(f"{path}: {without} of {len(beton)} images have no label")
-    count = int(beton.labels.max()) + 1
+    count = int(labels.max()) + 1
     names = list(given) if given is not None else beton.class_names
     if names is None:
         return [str(number) for number in range(count)]
@@ -32,18 +33,27 @@ def class_names(path: str | os.PathLike[str], given: Sequence[str] | None = None
 
 
 def check_classes(path: str | os.PathLike[str], names: Sequence[str]) -> None:
-    """Make sure that a file's labels mean what a model's do, as far as the file names them.
+    """Make sure that a file has labels, and that they mean what a model's do, as far as the file names them.
 
     Raises:
+        BetonError: the file has no labels.
         RecipeError: the file's classes are others, or in another order.
     """
-    own = open_beton(path).class_names
+    beton = open_beton(path)
+    _labels(beton)
+    own = beton.class_names
     if own is None or own == list(names):
         return
     place = next((n for n, pair in enumerate(zip(own, names, strict=False)) if pair[0] != pair[1]), None)
     if place is None:
         raise RecipeError(f"{path}: has {len(own)} classes, the model {len(names)}")
     raise RecipeError(f"{path}: class {place} is {own[place]!r}, the model's is {names[place]!r}")
+
+
+def _labels(beton: Beton) -> np.ndarray:
+    if beton.labels is None or (beton.labels < 0).all():
+        raise BetonError(f"{beton.path}: has no labels; `dailymae write` takes them from folders or a column")
+    return beton.labels
 
 
 def image_statistics(

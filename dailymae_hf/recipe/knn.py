@@ -1,6 +1,6 @@
 """Nearest neighbours of frozen features: the recipe and the run. Nothing is trained."""
 
-from dailymae_hf.downstream.dataset_facts import class_names, image_statistics
+from dailymae_hf.downstream.dataset_facts import check_classes, class_names, image_statistics
 from dailymae_hf.downstream.encoder import load_encoder
 from dailymae_hf.downstream.features import collect_features, frozen_encode
 from dailymae_hf.errors import RecipeError
@@ -18,6 +18,8 @@ logger = logging.get_logger(__name__)
 def run(recipe: KnnRecipe) -> Result:
     wanted, data, neighbours = recipe.model, recipe.data, recipe.neighbours
     train_beton, eval_beton = labelled_files_here(data, recipe.training)
+    names = class_names(train_beton, data.class_names)
+    check_classes(eval_beton, names)
     encoder = load_encoder(wanted.model_name_or_path)
     encoder.config.image_size = wanted.image_size or encoder.config.image_size
     mean, std = image_statistics(wanted.model_name_or_path, train_beton, wanted.normalization)
@@ -39,7 +41,7 @@ def run(recipe: KnnRecipe) -> Result:
         bank.labels.to(device),
         queries.features.to(device),
         queries.labels.to(device),
-        num_classes=len(class_names(train_beton, data.class_names)),
+        num_classes=len(names),
         k=k,
         temperature=neighbours.temperature,
     )

@@ -216,12 +216,16 @@ def test_what_cannot_be_is_named(place, tmp_path, name, words, message):
         KINDS[name][0].run(recipe_for(name, place, tmp_path, *words))
 
 
-def test_files_without_labels_or_with_other_classes_are_refused(place, tmp_path, photographs):
+def test_files_without_labels_or_with_other_classes_are_refused(place, tmp_path, photographs, monkeypatch):
     images = [image.resize((64, 64)) for _, image in photographs]
     unlabelled = datasets.Dataset.from_dict({"image": images}, features=datasets.Features({"image": datasets.Image()}))
     write_beton(unlabelled, tmp_path / "unlabelled.beton", progress=False, workers=1)
     with pytest.raises(BetonError, match="no labels"):
         finetune.run(recipe_for("finetune", place, tmp_path, "--train_beton", str(tmp_path / "unlabelled.beton")))
+    monkeypatch.setattr(knn, "load_encoder", lambda _: pytest.fail("the files are looked at first"))
+    for key in ("train_beton", "eval_beton"):
+        with pytest.raises(BetonError, match=r"unlabelled\.beton: has no labels"):
+            knn.run(recipe_for("knn", place, tmp_path, f"--{key}", str(tmp_path / "unlabelled.beton")))
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["x", "y"])})
     other = datasets.Dataset.from_dict({"image": images, "label": [0, 1] * 5}, features=features)
     write_beton(other, tmp_path / "other.beton", progress=False, workers=1)
