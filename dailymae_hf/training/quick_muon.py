@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from dailymae_hf.errors import RecipeError
+
 # The first two polynomials of Polar Express (Amsel et al. 2025, arXiv 2505.16932): x -> a x + b x^3 + c x^5 on the
 # singular values, each the best one for what the one before leaves.
 POLAR_EXPRESS = (
@@ -38,13 +40,19 @@ class QuickMuon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update of every matrix that has a gradient."""
+        """One update of every matrix that has a gradient.
+
+        Raises:
+            RecipeError: a matrix is sharded over ranks.
+        """
         for group in self.param_groups:
             members = [parameter for parameter in group["params"] if parameter.grad is not None]
             if members:
                 self._update(members, group)
 
     def _update(self, members: list[torch.Tensor], group: dict[str, Any]) -> None:
+        if any(hasattr(parameter, "to_local") for parameter in members):
+            raise RecipeError("optim: quick_muon is for whole matrices, and FSDP shards them over the ranks: take muon")
         gradients: list[Any] = [parameter.grad for parameter in members]
         for parameter in members:
             if "momentum_buffer" not in self.state[parameter]:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from dailymae_hf.errors import RecipeError
 from dailymae_hf.training.quick_muon import POLAR_EXPRESS, QuickMuon, orthogonalized
 
 
@@ -52,3 +53,12 @@ def test_a_matrix_without_a_gradient_stays():
     weights[0].grad = torch.randn(8, 8)
     QuickMuon(weights, lr=0.1, weight_decay=0.5).step()
     assert torch.equal(weights[1], still)
+
+
+def test_sharded_matrices_are_refused():
+    """Stacked, the parts of sharded matrices would be made orthogonal each for itself, and the run would not learn."""
+    weight = torch.nn.Parameter(torch.randn(8, 8))
+    weight.grad = torch.randn(8, 8)
+    weight.to_local = lambda: weight  # what a DTensor has
+    with pytest.raises(RecipeError, match="quick_muon"):
+        QuickMuon([weight], lr=0.1).step()
