@@ -67,6 +67,6 @@ def test_interval_of_a_standard_deviation_covers_it():
     generator = np.random.default_rng(0)
     inside = 0
     for _ in range(400):
-        _, low, high = significance.deviation_interval(generator.normal(0, 2.0, 10))
+        _, low, high = significance.deviation_interval(generator.normal(0, 2.0, 10).tolist())
         inside += low < 2.0 < high
     assert 0.92 < inside / 400 < 0.98
