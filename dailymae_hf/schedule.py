@@ -133,7 +133,7 @@ def is_fit(spec: Any) -> bool:
 def check_keys(spec: Any) -> None:
     """Raise `RecipeError` for what is wrong with a recipe's `resolution_schedule` whatever the model: kind and keys."""
     if not isinstance(spec, Mapping):
-        raise RecipeError(f"{FIELD}: expected keys and values, got {spec!r}")
+        raise RecipeError(f"{FIELD}: expected keys and values, such as {{kind: palindrome, low: 160}}, got {spec!r}")
     if is_fit(spec):
         _check_known(spec, _FIT_KEYS, FIELD)
         return

@@ -27,6 +27,8 @@ from dailymae_hf.data.modes import MODES, MODES_BY_NUMBER
 from dailymae_hf.errors import BetonError
 
 FORMAT_VERSION = 2
+_LAST_VERSION = 99  # beyond it, the number is no version but another kind of file's first bytes
+_CUT_OFF = "it is cut off or damaged: copy or write it again"
 HEADER_DTYPE = np.dtype(
     [("version", "<u2"), ("num_fields", "<u2"), ("page_size", "<u4"), ("num_samples", "<u8"), ("table_ptr", "<u8")]
 )
@@ -167,7 +169,7 @@ def open_beton(path: str | os.PathLike[str]) -> Beton:
         with path.open("rb") as stream:
             return _Parser(path, stream).parse()
     except IsADirectoryError:
-        raise BetonError(f"{path}: a folder, not a .beton file") from None
+        raise BetonError(f"{path}: a folder, not a .beton file: `dailymae write` makes one of it") from None
 
 
 class _Parser:
@@ -184,7 +186,8 @@ class _Parser:
     def read(self, dtype: np.dtype, count: int, offset: int, what: str) -> np.ndarray:
         end = offset + count * dtype.itemsize
         if end > self.file_size:
-            raise self.fail(f"truncated: the {what} should end at byte {end}, the file ends at byte {self.file_size}")
+            ends = f"the {what} should end at byte {end}, the file ends at byte {self.file_size}"
+            raise self.fail(f"truncated: {ends}; {_CUT_OFF}")
         array = np.fromfile(self.stream, dtype=dtype, count=count, offset=offset - self.stream.tell())
         array.setflags(write=False)
         return array
@@ -193,6 +196,8 @@ class _Parser:
         header = self.read(HEADER_DTYPE, 1, 0, "header")[0]
         version, num_samples = int(header["version"]), int(header["num_samples"])
         page_size, table_ptr = int(header["page_size"]), int(header["table_ptr"])
+        if version > _LAST_VERSION:
+            raise self.fail("not a .beton file (its first bytes are others); `dailymae write` makes one of images")
         if version != FORMAT_VERSION:
             raise self.fail(f"not a .beton of format {FORMAT_VERSION}: the header says version {version}")
         if page_size == 0 or page_size & (page_size - 1):
@@ -261,13 +266,16 @@ class _Parser:
     def read_table(
         self, table_ptr: int, data_start: int, num_samples: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if not data_start <= table_ptr <= self.file_size:
-            where = f"between the metadata's end ({data_start}) and the file's end ({self.file_size})"
-            raise self.fail(f"the header puts the allocation table at byte {table_ptr}, which is not {where}")
+        if self.file_size < table_ptr:
+            ends = f"the allocation table at byte {table_ptr}, and the file ends at byte {self.file_size}"
+            raise self.fail(f"the header puts {ends}; {_CUT_OFF}")
+        if table_ptr < data_start:
+            where = f"before the metadata's end ({data_start})"
+            raise self.fail(f"the header puts the allocation table at byte {table_ptr}, which is {where}")
         count, rest = divmod(self.file_size - table_ptr, ALLOCATION_DTYPE.itemsize)
         if rest or count == 0:
             have = f"{self.file_size - table_ptr} bytes, not a multiple of {ALLOCATION_DTYPE.itemsize}"
-            raise self.fail(f"truncated: the allocation table at byte {table_ptr} has {have}")
+            raise self.fail(f"truncated: the allocation table at byte {table_ptr} has {have}; {_CUT_OFF}")
         table = self.read(ALLOCATION_DTYPE, count, table_ptr, "allocation table")
         # Real copies, contiguous and writable: numba compiles the reader for these arrays and takes no others.
         ptrs, sizes, owners = (table[name].copy() for name in ("ptr", "size", "sample_id"))

@@ -9,6 +9,7 @@ from dailymae_hf.data.shards import BetonSource, find_betons
 from dailymae_hf.hub.fetch import fetch_betons
 from dailymae_hf.recipe.arguments import DataArguments
 from dailymae_hf.recipe.downstream import LabelledDataArguments
+from dailymae_hf.training.loaders import require_files
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,13 @@ def files_here(data: DataArguments, args: TrainingArguments) -> Files:
 
 
 def labelled_files_here(data: LabelledDataArguments, args: TrainingArguments) -> tuple[str, str]:
-    """Training and validation file of a downstream recipe; called on every rank."""
-    return (
-        fetch_betons(data.train_beton, args, field="train_beton"),
-        fetch_betons(data.eval_beton, args, field="eval_beton"),
-    )
+    """Training and validation file of a downstream recipe; called on every rank.
+
+    Raises:
+        RecipeError: one of them is not there.
+    """
+    train = fetch_betons(data.train_beton, args, field="train_beton")
+    evaluation = fetch_betons(data.eval_beton, args, field="eval_beton")
+    require_files("train_beton", train)
+    require_files("eval_beton", evaluation)
+    return train, evaluation

@@ -39,7 +39,7 @@ def find_recipe(word: str) -> Path:
     """The file that a command line names: a path, or the name of a recipe of the package.
 
     Raises:
-        RecipeError: there is neither; the message names the nearest recipe of the package.
+        RecipeError: there is neither; the message names the nearest one beside it or of the package.
     """
     path = Path(word)
     if path.is_file():
@@ -49,8 +49,12 @@ def find_recipe(word: str) -> Path:
         return by_name[path.stem]
     if path.is_dir():
         raise RecipeError(f"{word}: a folder; a recipe is a YAML file")
+    here = [recipe.name for recipe in path.parent.glob("*.yaml")]
+    beside = difflib.get_close_matches(path.name if path.suffix else f"{path.name}.yaml", here, n=1, cutoff=0.7)
     nearest = difflib.get_close_matches(path.stem, by_name, n=1, cutoff=0.5)
     hint = f"; the package has a recipe called {nearest[0]}" if nearest else ""
+    if beside:
+        hint = f"; did you mean {path.parent / beside[0]}?"
     raise RecipeError(f"{word}: no such recipe{hint} (`dailymae recipes` lists them)")
 
 

@@ -26,8 +26,41 @@ def convert(value: Any, annotation: Any, name: str) -> Any:
         converted = _convert_one(value, attempt)
         if converted is not MISSING:
             return converted
-    wanted = getattr(annotation, "__name__", None) if get_origin(annotation) is None else None
-    raise RecipeError(f"{name}: expected {wanted or annotation}, got {value!r} ({type(value).__name__})")
+    wanted = " or ".join(_in_words(a, value) for a in _alternatives(annotation) if a is not types.NoneType)
+    raise RecipeError(f"{name}: expected {wanted}, got {value!r}")
+
+
+_IN_WORDS = {int: "a whole number", bool: "true or false", str: "text", dict: "keys and values: {key: value}"}
+_COUNTS = {2: "two", 3: "three"}
+
+
+def _in_words(annotation: Any, value: Any) -> str:
+    """What a key takes, with an example made of a value that nearly is one: `two numbers, such as 0.2 1.0`."""
+    plain, inner = _plain_type(annotation), get_args(annotation)
+    if plain is float:
+        meant = _number_with_comma(value)
+        return "a number" if meant is None else f"a number, such as {meant}"
+    if plain is tuple and inner[:1] == (float,) and inner[-1] is not Ellipsis:
+        items = value if isinstance(value, list) else [value]
+        first = next((item for item in items if isinstance(item, float)), 0.2)
+        example = " ".join([f"{first:g}", *["1.0"] * (len(inner) - 1)])
+        return f"{_COUNTS.get(len(inner), len(inner))} numbers, such as {example}"
+    if plain in (list, tuple):
+        return "a list: [first, second]"
+    if plain is Literal or (isinstance(plain, type) and issubclass(plain, Enum)):
+        words = inner if plain is Literal else [member.value for member in plain]
+        return f"one of {', '.join(map(str, words))}"
+    return _IN_WORDS.get(plain, getattr(plain, "__name__", str(plain)))
+
+
+def _number_with_comma(value: Any) -> str | None:
+    """`0.00015` of `1,5e-4`."""
+    if not isinstance(value, str) or "," not in value:
+        return None
+    try:
+        return f"{float(value.replace(',', '.')):g}"
+    except ValueError:
+        return None
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
@@ -132,17 +165,28 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Keys and values of a YAML file. Raises RecipeError if it is missing or no mapping; the message names it."""
     if not path.is_file():
         raise RecipeError(f"{path}: no such recipe")
+    text = ""
     try:
-        values = _parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        values = _parse(text)
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: byte {error.start} is not UTF-8 text") from None
     except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: not readable as YAML: {error}") from error
+        raise RecipeError(f"{path}: not readable as YAML: {_hint_of_equals(text)}{error}") from error
     if not isinstance(values, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping of keys to values")
+        raise RecipeError(f"{path}: {_hint_of_equals(text)}a recipe is a mapping of keys to values, key: value")
     return values
+
+
+def _hint_of_equals(text: str) -> str:
+    """`line 3: write model_size: tiny; ` for the first line that sets a key as TOML and Python do."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        found = re.fullmatch(r"\s*(\w+)\s*=\s*(.*)", line)
+        if found:
+            return f"line {number}: write {found[1]}: {found[2]}, with a colon; "
+    return ""
 
 
 def split_overrides(words: Sequence[str]) -> list[tuple[str, list[str]]]:
@@ -179,8 +223,11 @@ def from_words(words: Sequence[str], annotation: Any, name: str) -> Any:
                 raise
     try:
         return convert([_value_of(word) for word in words], annotation, name)
-    except RecipeError:
-        return convert(list(words), annotation, name)
+    except RecipeError as error:
+        try:
+            return convert(list(words), annotation, name)
+        except RecipeError:
+            raise error from None
 
 
 def _from_word(word: str, annotation: Any, name: str) -> Any:

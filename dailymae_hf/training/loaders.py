@@ -1,5 +1,6 @@
 """A run's .beton files, each opened once, and the loaders made from them."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 
 from dailymae_hf.data.beton import Beton
 from dailymae_hf.data.shards import BetonSource, find_betons, is_beton_source, open_betons
+from dailymae_hf.data.sources.path_or_hub import neighbours
 from dailymae_hf.errors import RecipeError
 from dailymae_hf.model.image_processors import EVAL_CROP
 from dailymae_hf.training.hf_compat import IntervalStrategy, SaveStrategy, logging
@@ -24,10 +26,19 @@ def open_source(name: str, source: BetonSource | Beton | Any | None) -> Any:
     """
     if not is_beton_source(source):
         return source
-    missing = [path for path in find_betons(source) if not path.is_file()]
-    if missing:
-        raise RecipeError(f"{name}: there is no file {missing[0]}; `dailymae write` makes one")
+    require_files(name, source)
     return open_betons(source)
+
+
+def require_files(name: str, source: BetonSource) -> None:
+    """Raise RecipeError, naming `name` and what was most likely meant, where one of the files is not there."""
+    for path in find_betons(source):
+        if path.is_dir():
+            made = f"`dailymae write {path} {name.removesuffix('_beton')}.beton` makes a file of its images"
+            raise RecipeError(f"{name}: {path} is a folder; {made}")
+        if not path.is_file():
+            near = neighbours(os.fspath(path))
+            raise RecipeError(f"{name}: there is no file {path}; {near} (`dailymae write` makes such files)")
 
 
 class RunData:

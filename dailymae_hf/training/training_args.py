@@ -194,7 +194,7 @@ class DailyMAETrainingArguments(TrainingArguments):
         if self.max_steps > 0 and wanted > steps:
             raise RecipeError(
                 f"warmup_epochs: {self.warmup_epochs:g} epochs are {wanted:g} optimizer steps, and a run of {steps} "
-                "(max_steps) never reaches the learning rate"
+                "(max_steps) never reaches the learning rate: lower warmup_epochs"
             )
         return wanted
 
@@ -218,7 +218,7 @@ class DailyMAETrainingArguments(TrainingArguments):
         if self.warmup_epochs is not None and self.max_steps <= 0 and self.warmup_epochs > self.num_train_epochs:
             raise RecipeError(
                 f"warmup_epochs: {self.warmup_epochs} epochs of warm-up in a run of {self.num_train_epochs} "
-                "(num_train_epochs) never reach the learning rate"
+                "(num_train_epochs) never reach the learning rate: lower warmup_epochs"
             )
         if self.warmup_steps:
             raise RecipeError(

@@ -110,7 +110,14 @@ DAMAGE: dict[str, tuple[Callable[[Surgeon], object], str]] = {
     "too many fields": (lambda s: s.set(s.header, "num_fields", 65535), "table of 65535 fields"),
     "no fields": (lambda s: s.set(s.header, "num_fields", 0), "no image field"),
     "table before the data": (lambda s: s.set(s.header, "alloc_table_ptr", 5), "allocation table at byte 5"),
-    "table past the end": (lambda s: s.set(s.header, "alloc_table_ptr", 2**63), "allocation table at byte"),
+    "table past the end": (
+        lambda s: s.set(s.header, "alloc_table_ptr", 2**63),
+        "it is cut off or damaged: copy or write",
+    ),
+    "a photograph": (
+        lambda s: s.set(s.header, "version", 0xD8FF),
+        "not a .beton file .*; `dailymae write` makes one of",
+    ),
     "table off by one": (lambda s: s.set(s.header, "alloc_table_ptr", s.header["alloc_table_ptr"][0] + 1), "truncated"),
     "unknown field": (lambda s: s.set(s.field(0), "type_id", 77), "type 77"),
     "foreign custom field": (lambda s: s.set(s.field(0), "type_id", 255), "type 255"),

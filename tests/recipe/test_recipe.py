@@ -67,10 +67,10 @@ def test_values_arrive_as_they_are_meant(write, line, value):
     [
         ("num_train_epoch: 3", "'num_train_epoch'; the nearest known one is 'num_train_epochs'"),
         ("mdel_size: tiny", "'mdel_size'; the nearest known one is 'model_size'"),
-        ("num_train_epochs: many", "num_train_epochs: expected float, got 'many'"),
-        ("per_device_train_batch_size: 2.5", "per_device_train_batch_size: expected int, got 2.5"),
-        ("per_device_train_batch_size: true", "per_device_train_batch_size: expected int, got True"),
-        ("hflip: 1", "hflip: expected bool, got 1"),
+        ("num_train_epochs: many", "num_train_epochs: expected a number, got 'many'"),
+        ("per_device_train_batch_size: 2.5", "per_device_train_batch_size: expected a whole number, got 2.5"),
+        ("per_device_train_batch_size: true", "per_device_train_batch_size: expected a whole number, got True"),
+        ("hflip: 1", "hflip: expected true or false, got 1"),
         ("crop_scale: [0.2, 0.5, 1.0]", "crop_scale"),
         ("on_error: ignore", "on_error"),
         ("seed: 1\nseed: 2", "'seed' is given twice"),
@@ -88,9 +88,9 @@ def test_what_cannot_be_is_refused_by_name(write, line, named):
     ("words", "named"),
     [
         (["--num_epochs", "3"], "'num_epochs'; the nearest known one is 'num_train_epochs'"),
-        (["--seed", "x"], "seed: expected int"),
+        (["--seed", "x"], "seed: expected a whole number"),
         (["7"], "follows no --key"),
-        (["--seed"], "seed: expected int, got True"),
+        (["--seed"], "seed: expected a whole number, got True"),
     ],
 )
 def test_overrides_are_checked_alike(write, words, named):

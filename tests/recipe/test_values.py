@@ -8,6 +8,8 @@ import pytest
 from dailymae_hf.errors import DailyMAEError, RecipeError
 from dailymae_hf.recipe.downstream import EvaluationRecipe, FinetuneRecipe, KnnRecipe, LinearProbeRecipe
 from dailymae_hf.recipe.recipe import PretrainRecipe, load_recipe
+from dailymae_hf.recipe.shipped import find_recipe
+from dailymae_hf.training.loaders import require_files
 from dailymae_hf.training.training_args import DailyMAETrainingArguments
 
 FILES = "train_beton: train.beton\noutput_dir: out\nuse_cpu: true\nreport_to: none\n"
@@ -147,11 +149,17 @@ def test_a_value_that_cannot_be_is_one_line_with_its_key(tmp_path, command, line
         ("--seed 1 2", "seed: takes one value"),
         ("--hflip true false", "hflip: takes one value"),
         ("--model_overrides.num_hidden_layers -1", "model_overrides.num_hidden_layers: -1 is below 1"),
-        ("--model_overrides.num_hidden_layers 2.5", "model_overrides.num_hidden_layers: expected int, got 2.5"),
+        ("--model_overrides.num_hidden_layers 2.5", ".num_hidden_layers: expected a whole number, got 2.5"),
         ("--model_overrides.hidden_act relux", "model_overrides.hidden_act: 'relux' is not one of"),
         ("--model_overrides.hidden_dropout_prob 2", "hidden_dropout_prob: 2.0 is not at least 0 and below 1"),
         ("--model_overrides.num_layers 2", "num_layers: ViTMAEConfig has no such field; the nearest is"),
-        ("--model_overrides [1]", "model_overrides: expected dict"),
+        ("--model_overrides [1]", "model_overrides: expected keys and values: {key: value}, got [1]"),
+        ("--base_learning_rate 1,5e-4", "base_learning_rate: expected a number, such as 0.00015, got '1,5e-4'"),
+        ("--crop_scale 0.3", "crop_scale: expected two numbers, such as 0.3 1.0, got"),
+        ("--crop_scale little", "crop_scale: expected two numbers, such as 0.2 1.0, got"),
+        ("--image_mean 0.5", "image_mean: expected three numbers, such as 0.5 1.0 1.0, got"),
+        ("--initialization mea", "initialization: expected one of mae, mimetic, stock, got 'mea'"),
+        ("--resolution_schedule palindrome", "such as {kind: palindrome, low: 160}, got 'palindrome'"),
         ("--lr 1e-3", "unknown key 'lr'; the nearest known one is 'learning_rate'"),
         ("--batch_size 8", "unknown key 'batch_size'; the nearest known one is 'per_device_train_batch_size'"),
         ("--epochs 8", "'num_train_epochs'"),
@@ -184,6 +192,21 @@ def test_one_word_is_a_list_of_one_where_the_key_is_a_list(tmp_path):
         load_recipe(path, ["--crop_scale", "0.5"], KnnRecipe)
 
 
+def test_what_was_most_likely_meant_is_named(tmp_path, monkeypatch):
+    """Files and recipes with a letter wrong, and a folder of images where a file of them is wanted."""
+    (tmp_path / "photos").mkdir()
+    for name in ("ph.beton", "mine.yaml"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    for word in ("mien.yaml", "mien"):
+        with pytest.raises(RecipeError, match=rf"{word}: no such recipe; did you mean mine\.yaml\?"):
+            find_recipe(word)
+    with pytest.raises(RecipeError, match=r"train_beton: there is no file ph\.betn; .* did you mean ph\.beton\?"):
+        require_files("train_beton", "ph.betn")
+    with pytest.raises(RecipeError, match=r"photos is a folder; `dailymae write photos train\.beton` makes"):
+        require_files("train_beton", "photos")
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -196,6 +219,8 @@ def test_one_word_is_a_list_of_one_where_the_key_is_a_list(tmp_path):
             "a value is not what its form or its tag says: invalid literal for int()",
         ),
         (b"", "a recipe is a mapping"),
+        (b"model_size = tiny\n", "line 1: write model_size: tiny, with a colon; a recipe is a mapping"),
+        (FILES.encode() + b"model_size = tiny\n", "write model_size: tiny, with a colon; while scanning"),
     ],
 )
 def test_a_file_that_is_no_recipe_is_one_line_with_its_name(tmp_path, content, said):

@@ -101,7 +101,7 @@ def test_bf16_is_on_where_the_gpu_has_it(tmp_path, monkeypatch, available, suppo
         ({"decoder_keep": 0.0}, "decoder_keep"),
         ({"decoder_keep": 1.5}, "decoder_keep"),
         ({"warmup_epochs": -1.0}, "warmup_epochs"),
-        ({"warmup_epochs": 40.0, "num_train_epochs": 2}, "warmup_epochs.*num_train_epochs"),
+        ({"warmup_epochs": 40.0, "num_train_epochs": 2}, "warmup_epochs.*num_train_epochs.*lower warmup_epochs"),
         ({"warmup_steps": 10}, "warmup_steps.*warmup_epochs"),
         ({"lr_scheduler_type": "linear"}, "lr_scheduler_type: 'linear'"),
         ({"resolution_schedule": {"kind": "palindrom"}}, r"resolution_schedule\.kind.*'palindrome'"),
@@ -148,6 +148,8 @@ def test_parsed_from_yaml(tmp_path):
 def test_warm_up_waits_for_the_length_that_max_steps_gives(tmp_path):
     assert arguments(tmp_path, max_steps=60).warmup_epochs is None
     assert arguments(tmp_path, max_steps=60, warmup_epochs=2.0).warmup_epochs == 2.0
+    with pytest.raises(RecipeError, match=r"a run of 60 .* never reaches the learning rate: lower warmup_epochs"):
+        arguments(tmp_path, max_steps=60, warmup_epochs=2.0).warmup_steps_in(60, 40)
     assert ClassifierTrainingArguments(str(tmp_path), use_cpu=True, max_steps=60).warmup_epochs is None
     assert ClassifierTrainingArguments(str(tmp_path), use_cpu=True, num_train_epochs=50).warmup_epochs == 5
 

@@ -34,13 +34,18 @@ def is_on_hub(text: str, file_suffixes: Collection[str] = ()) -> bool:
 
 def absent(text: str) -> str:
     """`outputs/labb does not exist; in the folder outputs, did you mean outputs/lab?`"""
+    return f"{printable(text)} does not exist; {neighbours(text)}"
+
+
+def neighbours(text: str) -> str:
+    """`in the folder outputs, did you mean outputs/lab?`: what lies where a path leads to nothing."""
     place = Path(text)
     folder = next(parent for parent in place.parents if parent.is_dir())
     held = sorted(printable(name) for name in os.listdir(folder) if not name.startswith("."))
     near = difflib.get_close_matches(place.relative_to(folder).parts[0], held, 1)
     hint = f"did you mean {folder / near[0]}?" if near else f"there are {', '.join(held[:_SHOWN]) or 'no files'}"
     more = f" and {len(held) - _SHOWN} more" if not near and len(held) > _SHOWN else ""
-    return f"{printable(text)} does not exist; in the folder {folder}, {hint}{more}"
+    return f"in the folder {folder}, {hint}{more}"
 
 
 def hub_problem(ask: Callable[[], object], name: str, kind: str) -> str | None:
