@@ -110,25 +110,22 @@ def _written(value: Estimate, digits: int) -> str:
 
 
 def draw(rows: Sequence[Record], path: Path) -> None:
-    """Seconds of the entries over time: records filled and joined, the others hollow."""
+    """Seconds of the entries in their order: records filled and joined, the others hollow."""
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import dates
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    standing = [row for number, row in enumerate(rows) if number == 0 or row.stands]
-    end = max(row.began for row in rows) + datetime.timedelta(minutes=20)
-    # The baseline was there before all; a record holds until the next one.
-    steps = [(row.began, row.seconds.mean) for row in standing]
-    axes.step(
-        [*(x for x, _ in steps), end], [*(y for _, y in steps), steps[-1][1]], where="post", color="C0", alpha=0.5
-    )
+    standing = [(number, row) for number, row in enumerate(rows) if number == 0 or row.stands]
+    # A record holds until the next one.
+    numbers = [*(number for number, _ in standing), len(rows) - 0.5]
+    seconds = [row.seconds.mean for _, row in standing]
+    axes.step(numbers, [*seconds, seconds[-1]], where="post", color="C0", alpha=0.5)
     for number, row in enumerate(rows):
         filled = number == 0 or row.stands
         axes.errorbar(
-            row.began,
+            number,
             row.seconds.mean,
             yerr=row.seconds.half_width,
             fmt="o",
@@ -136,17 +133,15 @@ def draw(rows: Sequence[Record], path: Path) -> None:
             markerfacecolor="C0" if filled else "white",
             capsize=3,
         )
-        axes.annotate(
-            f"{number}: {row.seconds.mean:.0f} s, {row.linear.mean:.1f} %",
-            (row.began, row.seconds.mean),
-            xytext=(6, 6),
-            textcoords="offset points",
-            fontsize=8,
-        )
-    axes.set_ylim(0, 1.15 * max(row.seconds.mean for row in rows))
-    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(axes.xaxis.get_major_locator()))
+        above = row.seconds.mean + (row.seconds.half_width or 0)
+        told = f"{row.seconds.mean:.0f} s\n{row.linear.mean:.1f} %"
+        axes.annotate(told, (number, above), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
+    axes.set_ylim(0, 1.25 * max(row.seconds.mean + (row.seconds.half_width or 0) for row in rows))
+    axes.set_xticks(
+        range(len(rows)), [f"{number}\n{row.began:%d %b %Y}" for number, row in enumerate(rows)], fontsize=8
+    )
     axes.set_ylabel("processor seconds of training")
-    axes.set_title("Entries by the time of their first run (filled: baseline and records)", fontsize=10)
+    axes.set_xlabel("entry and the day of its first run (filled: baseline and records)")
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
     plt.close(figure)
