@@ -191,13 +191,18 @@ class RunLoaders:
 class WholeSteps:
     """A loader as the stock arithmetic of steps sees it: as long as its batches make whole optimizer steps.
 
-    Raises RecipeError where an epoch has fewer batches than one step takes.
+    Raises RecipeError where an epoch has no batch, or fewer than one step takes.
     """
 
     def __init__(self, loader: Any, batches_per_step: int) -> None:
         self.dataset = loader.dataset
         self.steps = len(loader) // batches_per_step
         self._batches = self.steps * batches_per_step
+        if len(loader) == 0:
+            raise RecipeError(
+                f"per_device_train_batch_size: the {len(self.dataset)} training images are fewer than one batch of each "
+                "process"
+            )
         if self.steps == 0:
             raise RecipeError(
                 f"gradient_accumulation_steps: {batches_per_step} batches are one optimizer step, and an epoch has "

@@ -327,6 +327,13 @@ def test_accumulation_beyond_an_epoch_is_refused(tmp_path):
         DailyMAETrainer(tiny_model(), args, train_beton=loader()).train()
 
 
+def test_fewer_images_than_a_batch_are_refused_by_the_batch_size(tmp_path):
+    """A folder of a hundred photographs, and the batch of a recipe: no word about accumulation, which nobody set."""
+    args = arguments(tmp_path, per_device_train_batch_size=16)
+    with pytest.raises(RecipeError, match="per_device_train_batch_size: the 12 training images are fewer than one"):
+        DailyMAETrainer(tiny_model(), args, train_beton=loader(12, 16)).train()
+
+
 def test_a_palindrome_of_max_steps_returns_to_full_size_under_accumulation(tmp_path):
     schedule = {"kind": "palindrome", "resolutions": [32, 24, 32]}
     args = arguments(
