@@ -200,8 +200,8 @@ class WholeSteps:
         self._batches = self.steps * batches_per_step
         if len(loader) == 0:
             raise RecipeError(
-                f"per_device_train_batch_size: the {len(self.dataset)} training images are fewer than one batch of each "
-                "process"
+                f"per_device_train_batch_size: the {len(self.dataset)} training images are fewer than one batch "
+                "of each process"
             )
         if self.steps == 0:
             raise RecipeError(
