@@ -15,6 +15,7 @@ from studies.significance import (
     paired_difference,
     pooled_deviation,
     pooled_difference,
+    pooled_half_width,
     seeds_needed,
 )
 from studies.study import HERE, Study, same
@@ -118,13 +119,15 @@ def _probability(difference: Difference) -> str:
 
 
 def draw(study: Study, arms: dict[str, Arm], path: Path) -> None:
-    """Each run's score over its processor seconds, one colour an arm, means as crosses."""
+    """Each run's score over its processor seconds, one colour an arm; bars are intervals of the means with the spread
+    of all arms together."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    every = [list(arm.values(study.score).values()) for arm in arms.values()]
     for number, arm in enumerate(arms.values()):
         seconds, scores = arm.values("processor_seconds"), arm.values(study.score)
         if not scores:
@@ -134,21 +137,14 @@ def draw(study: Study, arms: dict[str, Arm], path: Path) -> None:
         axes.scatter(
             [seconds[s] for s in seeds], [scores[s] for s in seeds], s=22, alpha=0.7, color=color, label=arm.name
         )
-        center, height = estimate(list(seconds.values())).mean, estimate(list(scores.values()))
-        axes.errorbar(
-            center,
-            height.mean,
-            yerr=height.half_width,
-            fmt="+",
-            color=color,
-            markersize=14,
-            capsize=4,
-        )
+        center, height = estimate(list(seconds.values())).mean, estimate(list(scores.values())).mean
+        half_width = pooled_half_width(len(scores), every)
+        axes.errorbar(center, height, yerr=half_width, fmt="_", color=color, markersize=14, capsize=4)
     axes.set_xlabel("processor seconds of training")
     axes.set_ylabel(f"{SCORES[study.score]}, %")
     axes.set_title(study.name)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    figure.legend(fontsize=8, loc="outside lower center", ncols=3)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -167,7 +163,7 @@ def page(study: Study, arms: dict[str, Arm]) -> str:
 _HOW = (
     "Scores are per cent; ± is a 95 % interval over seeds. Differences are of the means, with the spread of all arms "
     "together, then seed by seed over the seeds that both arms have; p-values are two-sided and not corrected for the "
-    "number of arms."
+    "number of arms. Bars in the picture are intervals of the means with the spread of all arms."
 )
 
 

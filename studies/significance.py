@@ -63,6 +63,12 @@ def pooled_difference(
     return Difference(Estimate(difference, half_width, len(values)), p)
 
 
+def pooled_half_width(count: int, arms: Sequence[Sequence[float]]) -> float | None:
+    """Half of the 95 % interval of a mean of `count` values with the spread of all arms; `None` where none has two."""
+    spread, freedom = pooled_deviation(arms)
+    return float(stats.t.ppf(0.975, freedom) * spread / math.sqrt(count)) if freedom else None
+
+
 def pooled_deviation(arms: Sequence[Sequence[float]]) -> tuple[float, int]:
     """Standard deviation around each arm's own mean, and its degrees of freedom."""
     freedom = sum(len(arm) - 1 for arm in arms if arm)
