@@ -3,9 +3,9 @@
     make fuzz FUZZ_RUNS=0                           # builds the kernel's fuzzer, under sanitizers
     python scripts/fuzz_on.py --until 10000000      # Ctrl-C at any time; said again, it goes on
 
-Of the inputs eight tenths go to the kernel, under sanitizers for addresses and undefined behaviour, one tenth to header,
-tables and facts of .beton files, one tenth to recipes. A piece that finds something ends all, with the command that
-shows it again.
+Of the inputs eight tenths go to the kernel, under sanitizers for addresses and undefined behaviour, one tenth to the
+header, tables and facts of .beton files, one tenth to recipes. A piece that finds something ends all, with the command
+that shows it again.
 """
 
 import argparse
