@@ -41,7 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words and words[0] in RUNS:  # their options are the recipe's keys, which only the recipe's classes know
         return run_recipe(words[0], words[1:])
     try:
-        options = _parser()[0].parse_args(words)
+        parser, _ = _parser()
+        options, rest = parser.parse_known_args(words)
+        if hasattr(options, "overrides"):  # keys of a recipe, which only the recipe's classes know
+            options.overrides = rest
+        elif rest:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
         return options.run(options)
     except (DailyMAEError, OSError) as error:
         return _fail(error, 2)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from dailymae_hf.recipe.recipe import PretrainRecipe
 
 _ABOUT = """What a run takes at constant resolution, with the palindrome and with other schedules, what limits it, and,
-with --budget, the schedule that fits. Speeds are measured: from a results file (--throughput) or now (--measure)."""
+with --budget, the schedule that fits. Speeds are measured: from a results file (--throughput) or now (--measure). Any
+key of the recipe can be given too, as after `dailymae pretrain`: --train_beton mine.beton."""
 
 
 def add_plan(commands: Any) -> None:
@@ -58,7 +59,7 @@ def add_plan(commands: Any) -> None:
     parser.add_argument("--price-per-kwh", type=number(at_least=0), default=0.0)
     parser.add_argument("--picture", type=Path, metavar="PNG", help="draw the schedules")
     parser.add_argument("--out", type=Path, metavar="JSON", help="write speeds and plan; `plan:` in a recipe reads it")
-    parser.set_defaults(run=run_plan)
+    parser.set_defaults(run=run_plan, overrides=[])
 
 
 def run_plan(options: argparse.Namespace) -> int:
@@ -71,7 +72,7 @@ def run_plan(options: argparse.Namespace) -> int:
     if (options.mfu is None) != (options.peak_tflops is None):
         raise RecipeError("--mfu and --peak-tflops: a stated speed needs both")
     budget = None if options.budget is None else parse_duration(options.budget, field="--budget")
-    recipe: PretrainRecipe = load_recipe(find_recipe(options.recipe))
+    recipe: PretrainRecipe = load_recipe(find_recipe(options.recipe), options.overrides)
     setup = Setup(recipe)
     training, config = recipe.training, model_config(recipe)
     epochs = options.epochs or int(training.num_train_epochs)
@@ -113,6 +114,10 @@ def run_plan(options: argparse.Namespace) -> int:
     return 0
 
 
+def _counted(number: float, word: str) -> str:
+    return f"{number:g} {word}{'' if number == 1 else 's'}"
+
+
 def _content(chosen: Estimate, budget: float | None, throughput: Throughput) -> dict[str, Any]:
     return {"plan": Plan.from_estimate(chosen, budget).to_json(), "throughput": throughput.to_json()}
 
@@ -134,13 +139,13 @@ def _notes(conditions: Conditions, options: argparse.Namespace) -> list[str]:
     """What the figures take for granted."""
     run, machines, throughput = conditions.run, conditions.machines, conditions.throughput
     notes = [
-        f"{machines.devices} devices, {machines.cores_per_device:g} cores each; {run.images_per_epoch:,} of "
-        f"{run.images:,} images per epoch in steps of {run.global_batch:,}"
+        f"{_counted(machines.devices, 'device')}, {_counted(machines.cores_per_device, 'core')} each; "
+        f"{run.images_per_epoch:,} of {run.images:,} images per epoch in steps of {run.global_batch:,}"
     ]
     if machines.devices > 1 and machines.scaling == 1:
         notes.append("assumed: a device is as fast among others as alone (--scaling states another fraction)")
     if throughput.shared_cores and not throughput.loader:
-        notes.append("the step shares its cores with loading; its speed holds both")
+        notes.append("loading was timed inside the step, which shares its cores: the step's speed holds both")
     elif not throughput.loader:
         notes.append("no loader was measured: it is taken as never waited for")
     if not throughput.start_seconds:

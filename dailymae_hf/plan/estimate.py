@@ -114,8 +114,9 @@ def estimate_stage(stage: StageLike, epochs: int, conditions: Conditions) -> Sta
     """Time and bottleneck of `epochs` epochs at one size.
 
     With a device of its own for the step, loading overlaps it and the slower of the two sets the pace. On shared cores
-    both want the same cores, and their seconds per image add up. `balance_cores_per_device` is the number of cores at
-    which loader and step are equally fast: more are needed where the loader limits, as few suffice where the step does.
+    both want the same cores, and their seconds per image add up; without figures of the loader, those of the step hold
+    both. `balance_cores_per_device` is the number of cores at which loader and step are equally fast: more are needed
+    where the loader limits, as few suffice where the step does.
     """
     machines, throughput = conditions.machines, conditions.throughput
     step_per_device = throughput.step_rate(stage.resolution, stage.mask_ratio, conditions.flops) * machines.scaling
@@ -124,7 +125,7 @@ def estimate_stage(stage: StageLike, epochs: int, conditions: Conditions) -> Sta
     loader_rate = None if loader_per_core is None else loader_per_core * machines.cores_per_device * machines.devices
     balance: float | None = None
     if loader_rate is None or loader_per_core is None:
-        rate, bottleneck = step_rate, STEP
+        rate, bottleneck = step_rate, SHARED if throughput.shared_cores else STEP
     elif throughput.shared_cores:
         rate, bottleneck = 1.0 / (1.0 / step_rate + 1.0 / loader_rate), SHARED
     else:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dailymae_hf.errors import extra
-from dailymae_hf.plan.estimate import LOADER, Estimate, StageEstimate
+from dailymae_hf.plan.estimate import LOADER, SHARED, Estimate, StageEstimate
 
 
 def format_duration(seconds: float) -> str:
@@ -19,7 +19,8 @@ def format_duration(seconds: float) -> str:
 
 
 def _describe(stage: StageEstimate) -> list[str]:
-    loader = "not measured" if stage.loader_rate is None else f"{stage.loader_rate:,.0f}"
+    absent = "in the step" if stage.bottleneck == SHARED else "not measured"
+    loader = absent if stage.loader_rate is None else f"{stage.loader_rate:,.0f}"
     balance = "" if stage.balance_cores_per_device is None else f"{stage.balance_cores_per_device:.1f}"
     return [
         f"{stage.resolution}{'' if stage.measured else '*'}",

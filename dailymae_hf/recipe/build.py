@@ -21,6 +21,7 @@ from dailymae_hf.training.callbacks import (
     ReconstructionCallback,
     ThroughputCallback,
 )
+from dailymae_hf.training.loaders import require_files
 from dailymae_hf.training.mae_trainer import DailyMAETrainer
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ class Setup:
 
     @cached_property
     def training_images(self) -> int:
-        """Samples of the training files."""
+        """Samples of the training files. Raises RecipeError where one is not there."""
+        require_files("train_beton", self.files.train)
         return len(open_betons(self.files.train))
 
     def build_trainer(self, recipe: "PretrainRecipe | None" = None) -> DailyMAETrainer:

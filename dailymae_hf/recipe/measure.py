@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from dailymae_hf.plan.speeds import EpochCost, LoaderSpeed, StepSpeed, Throughput
 from dailymae_hf.training.hf_compat import IntervalStrategy
@@ -44,6 +44,7 @@ def measure(setup: "Setup", sizes: Sequence[int]) -> Throughput:
     try:
         small = _small_recipe(recipe, folder, sizes)
         trainer = setup.build_trainer(small)
+        trainer.pop_callback(PrinterCallback)  # without bars, the stock Trainer prints a last line of figures
         args = trainer.args
         timed = -(-TIMED_STEPS // small.callbacks.probe_every_n_steps) * small.callbacks.probe_every_n_steps
         clock = _Clock(trainer, WARM_UP_STEPS, timed)
@@ -56,6 +57,7 @@ def measure(setup: "Setup", sizes: Sequence[int]) -> Throughput:
         images = args.effective_batch_size // args.world_size
         shared = args.device.type == "cpu"
         loader_speeds = () if shared else tuple(_loader_speed(loader, size) for size in sizes)
+        ranks = f", {args.world_size} ranks" if args.world_size > 1 else ""
         steps_per_epoch = max(1, len(loader) // args.gradient_accumulation_steps)
         result = Throughput(
             step=tuple(
@@ -66,7 +68,7 @@ def measure(setup: "Setup", sizes: Sequence[int]) -> Throughput:
             shared_cores=shared,
             start_seconds=round(clock.first_epoch_at + clock.compile_seconds, 3),
             epoch_costs=tuple(EpochCost(size, clock.epoch_seconds(size, recipe, steps_per_epoch)) for size in sizes),
-            source=f"measured on this machine ({_device_name(args.device)}, {args.world_size} ranks)",
+            source=f"measured on this machine ({_device_name(args.device, loader.num_workers)}{ranks})",
         )
         trainer.close()
         return result
@@ -264,7 +266,7 @@ def _loader_speed(loader: Any, size: int) -> LoaderSpeed:
     return LoaderSpeed(size, images / seconds / loader.num_workers)
 
 
-def _device_name(device: torch.device) -> str:
+def _device_name(device: torch.device, loading: int) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+    return f"CPU: threads for the step {torch.get_num_threads()}, for loading {loading}"

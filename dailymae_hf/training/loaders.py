@@ -37,8 +37,9 @@ def require_files(name: str, source: BetonSource) -> None:
             made = f"`dailymae write {path} {name.removesuffix('_beton')}.beton` makes a file of its images"
             raise RecipeError(f"{name}: {path} is a folder; {made}")
         if not path.is_file():
+            makes = "make demo" if path.parts[-3:-1] == ("outputs", "demo") else "dailymae write"
             near = neighbours(os.fspath(path))
-            raise RecipeError(f"{name}: there is no file {path}; {near} (`dailymae write` makes such files)")
+            raise RecipeError(f"{name}: there is no file {path}; {near} (`{makes}` makes such files)")
 
 
 class RunData:

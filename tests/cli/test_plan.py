@@ -71,6 +71,16 @@ def test_a_budget_is_fitted_drawn_and_written(plan, tmp_path):
     assert read_throughput(written).source == "a test's figures"
 
 
+def test_loading_on_the_steps_cores_is_said_to_be_in_the_step(plan, tmp_path):
+    """As on a CPU; the table said that the loader was not measured."""
+    (tmp_path / "shared.json").write_text(json.dumps({"step": SPEEDS["step"], "shared_cores": True}))
+    _, out, _ = plan("--cores-per-gpu", "1", speeds=("--throughput", str(tmp_path / "shared.json")))
+    row = next(line for line in out.splitlines() if line.strip().startswith("224"))
+    assert "in the step  shared cores" in row
+    assert "not measured" not in row
+    assert "8 devices, 1 core each" in out
+
+
 def test_energy_and_cost(plan):
     _, out, _ = plan("--cores-per-gpu", "16", "--watts-per-gpu", "1000", "--price-per-gpu-hour", "2")
     # 35.5 hours on 8 devices
@@ -94,6 +104,27 @@ def test_dropped_decoder_tokens_shorten_a_stated_run(plan, tmp_path):
         whole, minutes = map(int, re.search(r"constant 224: (\d+) h (\d+) min", out).groups())
         hours.append(whole + minutes / 60)
     assert hours[1] / hours[0] == pytest.approx(0.79, abs=0.005)
+
+
+def test_keys_of_the_recipe_can_follow(plan):
+    """As after `dailymae pretrain`; they were unrecognized."""
+    code, out, _ = plan("--cores-per-gpu", "16", "--num_train_epochs", "400", "--resolution_schedule", "null")
+    assert code == 0
+    assert "constant 224: 17 h 45 min for 400 epochs" in out
+    assert "this recipe" not in out
+    code, _, err = plan("--num_train_epoch", "400")
+    assert (code, "unknown key 'num_train_epoch'" in err) == (2, True)
+
+
+def test_a_file_that_is_missing_is_named_with_its_key(tmp_path, capsys):
+    """`make demo` makes the demo's alone."""
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    (tmp_path / "speeds.json").write_text(json.dumps(SPEEDS))
+    words = ["plan", "--recipe", str(tmp_path / "recipe.yaml"), "--throughput", str(tmp_path / "speeds.json")]
+    for file, command in (("nowhere.beton", "dailymae write"), ("outputs/demo/train.beton", "make demo")):
+        assert main([*words, "--train_beton", str(tmp_path / file)]) == 2
+        err = capsys.readouterr().err
+        assert re.search(f"train_beton: there is no file .*{file}; .*`{command}` makes such files", err)
 
 
 @pytest.mark.parametrize(

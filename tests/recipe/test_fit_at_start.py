@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from dailymae_hf.data import write_beton
 from dailymae_hf.errors import RecipeError, ResumeError
@@ -17,6 +18,7 @@ from dailymae_hf.plan.speeds import EpochCost, LoaderSpeed, StepSpeed
 from dailymae_hf.recipe import fit_at_start as startup
 from dailymae_hf.recipe.build import Setup
 from dailymae_hf.recipe.fit_at_start import PLAN_NAME, fit_at_start, slowest
+from dailymae_hf.recipe.measure import measure
 from dailymae_hf.recipe.recipe import load_recipe
 from dailymae_hf.run_files import read_log
 from dailymae_hf.schedule import ResolutionSchedule
@@ -162,6 +164,16 @@ def test_slowest_takes_each_figure_from_the_rank_that_all_wait_for():
     assert [cost.seconds for cost in joined.epoch_costs] == [1.0, 2.0]
     assert joined.loader[0].images_per_second_per_core == 10.0
     assert joined.start_seconds == 9.0
+
+
+def test_measuring_says_what_was_measured_and_prints_nothing(recipe, capsys):
+    """The stock Trainer prints {'train_runtime': ...} at the end of a run without bars."""
+    found = measure(Setup(recipe("--save_strategy", "no", "--eval_beton", "null")), [48])
+    assert "train_runtime" not in capsys.readouterr().out
+    threads = torch.get_num_threads()
+    assert found.source == f"measured on this machine (CPU: threads for the step {threads}, for loading 1)"
+    assert found.shared_cores
+    assert found.step[0].images_per_second > 0
 
 
 @pytest.mark.slow
