@@ -36,11 +36,16 @@ def note_native_grids(model: Any, state_dict: dict[str, torch.Tensor], prefix: s
 def warn_of_other_tables(source: str, model: Any) -> None:
     """One line for each table that is no sin-cos table."""
     for name, native in model.native_grids.items():
-        if native is None:
-            kind = "not the sin-cos table" if model.get_parameter(name).any() else "all zero"
+        if native is None and model.get_parameter(name).any():
             logger.warning(
-                "%s: %s is %s: for images of other sizes than %d pixels it is resampled (bicubic)",
-                source, name, kind, model.config.image_size,
+                "%s: %s is not the sin-cos table: for images of other sizes than %d pixels it is resampled (bicubic)",
+                source, name, model.config.image_size,
+            )  # fmt: skip
+        elif native is None:
+            logger.warning(
+                "%s: %s is all zero and is not trained: the model cannot tell where a patch lies (stock transformers 5 "
+                "draws such a table). No key replaces it: a run without model_name_or_path draws MAE's",
+                source, name,
             )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Position tables: the formula's at any grid, and any other table resampled instead of replaced."""
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -56,7 +57,9 @@ def test_another_table_is_resampled_for_another_grid_and_not_replaced(other_tabl
     folder, stock = other_table
     with caplog.at_level(logging.WARNING):
         model = DailyMAEForPreTraining.from_pretrained(folder)
-    assert [record.args[1] for record in caplog.records if "is resampled" in record.message] == list(TABLES)
+    # Of zeros it was said that they are resampled, which makes no positions of them.
+    said = "is resampled" if stock.get_parameter(TABLES[0]).any() else "is all zero .* without model_name_or_path draws"
+    assert [record.args[1] for record in caplog.records if re.search(said, record.message)] == list(TABLES)
     for size in (24, 32, 48):
         grid = size // 8
         expected = stock.vit.embeddings.interpolate_pos_encoding(torch.zeros(1, 1 + grid**2, 32), size, size)
