@@ -47,9 +47,10 @@ def _in_words(annotation: Any, value: Any) -> str:
         return f"{_COUNTS.get(len(inner), len(inner))} numbers, such as {example}"
     if plain in (list, tuple):
         return "a list: [first, second]"
-    if plain is Literal or (isinstance(plain, type) and issubclass(plain, Enum)):
-        words = inner if plain is Literal else [member.value for member in plain]
-        return f"one of {', '.join(map(str, words))}"
+    if plain is Literal:
+        return f"one of {', '.join(map(str, inner))}"
+    if isinstance(plain, type) and issubclass(plain, Enum):
+        return f"one of {', '.join(str(member.value) for member in plain)}"
     return _IN_WORDS.get(plain, getattr(plain, "__name__", str(plain)))
 
 
