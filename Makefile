@@ -4,7 +4,7 @@ demo   := outputs/demo
 # Every choice that accelerate would otherwise warn about: one process, which takes the GPU where there is one.
 launch := .venv/bin/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: install demo demo-stock demo-downstream test test-compat lint native bench gpu wheels fuzz faults
+.PHONY: install demo demo-stock demo-downstream test test-compat lint native bench gpu wheels fuzz fuzz-on faults
 install:
 	@bash scripts/bootstrap.sh
 
@@ -89,3 +89,8 @@ fuzz: install
 	$(CC) -std=c11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -Idailymae_hf/_native \
 	    dailymae_hf/_native/*.c dailymae_hf/_native/*/*.c tests/native/fuzz_body.c tests/native/fuzz_driver.c -ljpeg -lm -lpthread -o build/fuzz/fuzz
 	cd build/fuzz && ./fuzz corpus $(FUZZ_RUNS) $(FUZZ_SEED)
+
+# Kernel, .beton files and recipes, in pieces, from where benchmarks/results/fuzz.json ends until ten million inputs.
+fuzz-on:
+	$(MAKE) fuzz FUZZ_RUNS=0
+	$(python) scripts/fuzz_on.py

@@ -1,7 +1,6 @@
 """Fuzzing in pieces that go on where the last one ended: each piece's kind, seed and count are kept as it is done.
 
-    make fuzz FUZZ_RUNS=0                           # builds the kernel's fuzzer, under sanitizers
-    python scripts/fuzz_on.py --until 10000000      # Ctrl-C at any time; said again, it goes on
+    make fuzz-on      # builds the kernel's fuzzer as well; Ctrl-C at any time, and said again, it goes on
 
 Of the inputs eight tenths go to the kernel, under sanitizers for addresses and undefined behaviour, one tenth to the
 header, tables and facts of .beton files, one tenth to recipes. A piece that finds something ends all, with the command
