@@ -61,7 +61,11 @@ class MaskedImages(Dataset):
         for role, name in (("image_column", image_column), ("mask_column", mask_column)):
             free = [picture for picture in pictures if picture not in columns]
             if (name not in dataset.features) if name else not free:
-                raise RecipeError(f"{role}: {name or 'no image column'} among {', '.join(dataset.features)}")
+                missing = f"no column {name!r}" if name else "no image column"
+                raise RecipeError(
+                    f"{role}: {missing} among {', '.join(dataset.features)}; a folder says in each split's "
+                    "metadata.jsonl which mask is of which image"
+                )
             columns.append(name or free[0])
         self.image_column, self.mask_column = columns
         self.dataset, self.size, self.crop_scale = dataset, size, crop_scale

@@ -128,7 +128,8 @@ def test_classes_are_counted_without_the_ignored_one(scenes):
 
 @pytest.mark.parametrize("columns", [{"image_column": "picture"}, {"mask_column": "mask"}])
 def test_a_missing_column_is_named(scenes, columns):
-    with pytest.raises(RecipeError, match=next(iter(columns))):
+    [(role, name)] = columns.items()
+    with pytest.raises(RecipeError, match=f"^{role}: no column '{name}' among .*metadata.jsonl"):
         MaskedImages(scenes, 32, **columns)
 
 
