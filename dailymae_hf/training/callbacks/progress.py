@@ -32,6 +32,9 @@ def describe(logs: dict[str, Any]) -> str:
 class ReadableProgressCallback(ProgressCallback):
     """The stock progress bar, which prints whole dictionaries, with a short line per log instead."""
 
+    training_bar: Any
+    prediction_bar: Any
+
     def close(self) -> None:
         """End the bars of a run that was cut short, so that what is printed next has a line of its own."""
         for bar in (self.training_bar, self.prediction_bar):
