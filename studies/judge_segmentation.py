@@ -38,7 +38,9 @@ ITERATIONS = 60
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the scores of one checkpoint as a JSON object."""
-    parser = argparse.ArgumentParser(prog="python -m studies.judge_segmentation", description=str(__doc__)[:104])
+    parser = argparse.ArgumentParser(
+        prog="python -m studies.judge_segmentation", description=str(__doc__).partition("\n")[0]
+    )
     parser.add_argument("checkpoint", help="folder or Hub name of a ViTMAE checkpoint")
     parser.add_argument("--train", required=True, help="parquet file with images and masks")
     parser.add_argument("--validation", required=True)
