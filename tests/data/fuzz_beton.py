@@ -5,12 +5,9 @@
 One body, two callers: the tests run a few thousand inputs, this command as many as a night allows.
 """
 
-import argparse
 import json
 import os
 import random
-import tempfile
-import time
 import zlib
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from dailymae_hf.data.beton import FACTS_DTYPE, FACTS_MAGIC, FIELD_DTYPE, HEADER
 from dailymae_hf.data.beton_writer import BetonOutput
 from dailymae_hf.data.inspect import inspect_beton
 from dailymae_hf.errors import BetonError
+from tests.support.fuzz_command import fuzz_command
 
 FACTS = {
     "class_names": ["a", "b", "c"],
@@ -120,17 +118,5 @@ def fuzz(count: int, seed: int, folder: Path) -> int:
     return accepted
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        accepted = fuzz(args.count, args.seed, Path(folder))
-    seconds = time.perf_counter() - started
-    print(f"{args.count} inputs, seed {args.seed}: {accepted} accepted, the others refused; {seconds:.0f} s")
-
-
 if __name__ == "__main__":
-    main()
+    fuzz_command(__doc__, fuzz)

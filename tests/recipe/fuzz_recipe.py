@@ -5,18 +5,16 @@
 One body, two callers: the tests run some hundreds of inputs, this command as many as a night allows.
 """
 
-import argparse
 import contextlib
 import io
 import os
 import random
-import tempfile
-import time
 import warnings
 from pathlib import Path
 
 from dailymae_hf.errors import DailyMAEError
 from dailymae_hf.recipe.recipe import PretrainRecipe, load_recipe
+from tests.support.fuzz_command import fuzz_command
 
 _START = {
     "model_size": "tiny",
@@ -121,17 +119,5 @@ def fuzz(count: int, seed: int, folder: Path) -> int:
     return accepted
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        accepted = fuzz(args.count, args.seed, Path(folder))
-    seconds = time.perf_counter() - started
-    print(f"{args.count} inputs, seed {args.seed}: {accepted} accepted, the others refused; {seconds:.0f} s")
-
-
 if __name__ == "__main__":
-    main()
+    fuzz_command(__doc__, fuzz)
