@@ -27,7 +27,13 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 # What the blocks open; the commands that stand before them make it.
-USED = ("train.beton", "validation.beton", "outputs/demo/model.safetensors", "outputs/demo-downstream/finetune")
+USED = (
+    "train.beton",
+    "validation.beton",
+    "packed.beton",
+    "outputs/demo/model.safetensors",
+    "outputs/demo-downstream/finetune",
+)
 
 
 @pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in blocks("python")])
