@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
 from dailymae_hf.errors import RankError
-from dailymae_hf.training.ranks import CAUSE_KEY, one_line, tell_launcher
+from dailymae_hf.training.ranks import CAUSE_KEY, cloned_store, one_line, tell_launcher
 
 INTERVAL = 5.0
 GRACE = 60.0
@@ -60,15 +60,13 @@ class RankWatch:
         """Called on every rank; waits until all have come."""
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             self._rank, self._ranks = dist.get_rank(), dist.get_world_size()
-            # A connection of its own: another thread that waits in the store would hold up the beats. Stores of
-            # other kinds than torchrun's have none to give.
-            shared: Any = distributed_c10d._get_default_store()
-            with contextlib.suppress(RuntimeError, NotImplementedError):
-                self._store = shared.clone()
-                self._store.set_timeout(timedelta(seconds=max(1.0, self._interval)))
-                self._beat()
-                if self._rank == 0:  # of an earlier run of these processes
-                    self._store.set(CAUSE_KEY, "")
+            # A connection of its own: another thread that waits in the store would hold up the beats.
+            self._store = cloned_store(max(1.0, self._interval))
+            if self._store is not None:
+                with contextlib.suppress(RuntimeError):
+                    self._beat()
+                    if self._rank == 0:  # of an earlier run of these processes
+                        self._store.set(CAUSE_KEY, "")
             dist.barrier()
         if self._store is None and self._launcher is None:
             return

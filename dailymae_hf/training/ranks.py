@@ -134,10 +134,19 @@ def _own_store() -> Any:
     one; None where there is but one rank."""
     if not _several():
         return None
-    store: Any = distributed_c10d._get_default_store()
-    with suppress(RuntimeError, NotImplementedError):  # stores of other kinds than torchrun's have none to give
-        store = store.clone()
-        store.set_timeout(timedelta(seconds=_PATIENCE))
+    own = cloned_store(_PATIENCE)
+    return distributed_c10d._get_default_store() if own is None else own
+
+
+def cloned_store(timeout: float) -> Any:
+    """A connection to the ranks' store that no other thread waits in, with a time-out in seconds; None where the store
+    is of another kind than torchrun's, and has none to give."""
+    shared: Any = distributed_c10d._get_default_store()
+    try:
+        store = shared.clone()
+        store.set_timeout(timedelta(seconds=timeout))
+    except (RuntimeError, NotImplementedError):
+        return None
     return store
 
 
